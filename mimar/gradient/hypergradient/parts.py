@@ -1,0 +1,140 @@
+"""What all hypergradients share: the interface, the explanation of one call, and the factors of an implicit term."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from mimar.core.derivatives import Curvature, Loss, gauss_newton, gradient, mixed_difference
+from mimar.core.errors import DivergenceWarning, NonFiniteError, UsageError
+from mimar.core.series import Product
+from mimar.core.trees import Tensors, add, finite, leaves, norm, zeros_like
+
+
+class Hypergradient(Protocol):
+    """An estimator of d L2(w*(a), a) / da.
+
+    `part(outer, inner, weights, alphas, lr=η)` returns one tensor per alpha. `outer(w, a)` and `inner(w, a)` return
+    scalar losses and may be called repeatedly: the caller fixes batch and noise. Weights, buffers, `.grad`, optimiser
+    state and random state are bitwise the same afterwards. Raises NonFiniteError; warns DivergenceWarning by name.
+    """
+
+    def __call__(
+        self, outer: Loss, inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, lr: float
+    ) -> Tensors: ...
+
+    def explain(
+        self, outer: Loss, inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, lr: float
+    ) -> Explanation: ...
+
+    @property
+    def passes(self) -> float:
+        """Cost of one call, in forward passes of one batch (a gradient is 3, a product on its graph 4)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """One hypergradient with its shares: gradients = direct + implicit."""
+
+    gradients: Tensors
+    direct: Tensors
+    implicit: Tensors
+    norms: tuple[float, ...] = ()  # of each summand of the series, or of each residual
+    step: float | None = None  # the γ in use
+    warning: str | None = None
+
+    @property
+    def share(self) -> float:
+        """‖implicit‖ / (‖direct‖ + ‖implicit‖): 0 where only the direct term acts."""
+        implicit, direct = norm(self.implicit), norm(self.direct)
+        return implicit / (implicit + direct) if implicit + direct > 0 else 0.0
+
+    @property
+    def growth(self) -> float:
+        """Norm of the last summand or residual over that of the first: above 1 where the series grows."""
+        return self.norms[-1] / self.norms[0] if self.norms and self.norms[0] > 0 else 0.0
+
+    def told(self) -> Tensors:
+        """Return the gradients after warning of what went wrong on the way."""
+        if self.warning:
+            warnings.warn(self.warning, DivergenceWarning, stacklevel=3)
+        return self.gradients
+
+
+def explained(
+    name: str,
+    direct: Tensors,
+    implicit: Tensors,
+    *,
+    norms: tuple[float, ...] = (),
+    step: float | None = None,
+    warning: str | None = None,
+) -> Explanation:
+    """Put an explanation together; raise NonFiniteError where a term is not finite, by name."""
+    for part, tensors in (("direct", direct), ("implicit", implicit)):
+        if not finite(tensors):
+            raise NonFiniteError(
+                f"the {part} term of {name} is not finite; lower the learning rates or the step of the series, or add damping"
+            )
+    return Explanation(add(direct, implicit), direct, implicit, norms, step, warning)
+
+
+def outer_slopes(outer: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> tuple[Tensors, Tensors]:
+    """Return (∂L2/∂w, ∂L2/∂a)."""
+    w, a = leaves(weights), leaves(alphas)
+    slopes = gradient(outer(w, a), (*w, *a))
+    return slopes[: len(w)], slopes[len(w) :]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The factors A = H + ρI and C = ∂²L1/∂a∂w of an implicit term, from one training batch or a fresh one each."""
+
+    inner: Loss
+    weights: Sequence[Tensor]
+    alphas: Sequence[Tensor]
+    batches: str = "shared"
+    damping: float = 0.0
+    curvature: str = "hessian"
+
+    def __post_init__(self) -> None:
+        if self.batches == "fresh" and not hasattr(self.inner, "fresh"):
+            raise UsageError(
+                'batches="fresh" needs a loss with .fresh(j), as the search loops give; got a plain callable: use "shared"'
+            )
+        if self.curvature == "gauss-newton" and not hasattr(self.inner, "split"):
+            raise UsageError(
+                'curvature="gauss-newton" needs a loss with .split(w, a) -> (outputs, loss, rest), as the search loops '
+                'give; got a plain callable: use "hessian"'
+            )
+        object.__setattr__(self, "_shared", None)
+
+    def _at(self, j: int) -> Curvature:
+        if self.batches == "fresh":
+            return Curvature(self.inner.fresh(j), self.weights, self.alphas)  # type: ignore[attr-defined]
+        if self._shared is None:  # type: ignore[has-type]
+            object.__setattr__(self, "_shared", Curvature(self.inner, self.weights, self.alphas))
+        return self._shared  # type: ignore[attr-defined,no-any-return]
+
+    def product(self, j: int) -> Product:
+        """Return u ↦ (H_j + ρI) u."""
+        if self.curvature == "gauss-newton":
+            loss = self.inner.fresh(j) if self.batches == "fresh" else self.inner  # type: ignore[attr-defined]
+            base = gauss_newton(loss.split, self.weights, self.alphas)
+        else:
+            base = self._at(j).hessian
+        return lambda u: add(base(u), tuple(u), self.damping) if self.damping else base(u)
+
+    def mixed(self, j: int, u: Tensors, how: str = "exact") -> Tensors:
+        """Return C_j u, exactly or by DARTS' central difference."""
+        if not self.alphas:
+            return ()
+        if how == "difference":
+            loss = self.inner.fresh(j) if self.batches == "fresh" else self.inner  # type: ignore[attr-defined]
+            return mixed_difference(loss, self.weights, self.alphas, u)
+        return self._at(j).mixed(u) if u else zeros_like(self.alphas)

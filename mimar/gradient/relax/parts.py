@@ -1,0 +1,59 @@
+"""What all relaxations share: the interface, the context of one call, and the entropy of gates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mimar.space import Choice, Space
+
+Alphas = Mapping[str, Tensor]  # {choice name: (options,)}
+Gates = dict[str, Tensor]  # {choice name: (options,)}
+
+
+@dataclass
+class Context:
+    """What a relaxation may look at, and where it leaves what others need (log-probabilities, hard twins)."""
+
+    space: Space
+    progress: float = 0.0  # of the search, 0 to 1
+    rng: torch.Generator | None = None
+    training: bool = True
+    memo: dict[str, Any] = field(default_factory=dict)
+
+
+class Relaxation(Protocol):
+    """From alphas to gates. Deterministic given alphas and the context's stream."""
+
+    def init(self, space: Space, rng: torch.Generator) -> dict[str, Tensor]:
+        """Return fresh alphas, one vector per relaxed choice."""
+        ...
+
+    def gates(self, alphas: Alphas, ctx: Context) -> Gates:
+        """Return one gate vector per choice of the space."""
+        ...
+
+
+def relaxed(space: Space) -> tuple[Choice, ...]:
+    """Return the choices whose options get alphas: of kinds `one` and `size`."""
+    return tuple(c for c in space.choices if c.kind in ("one", "size"))
+
+
+def open_gates(space: Space, like: Tensor) -> Gates:
+    """Return all-ones gates for the choices of kind `some`: every candidate takes part, as in DARTS."""
+    return {c.name: torch.ones(len(c.options)).to(like) for c in space.choices if c.kind == "some"}
+
+
+def entropy(gates: Mapping[str, Tensor], space: Space) -> float:
+    """Return the mean entropy of the relaxed choices' gates, each divided by log(options): 1 uniform, 0 decided."""
+    values = []
+    for choice in relaxed(space):
+        p = gates[choice.name].detach().double().clamp_min(0)
+        p = p / p.sum().clamp_min(1e-30)
+        values.append(float(torch.special.entr(p).sum()) / math.log(len(p)))
+    return sum(values) / len(values) if values else 0.0

@@ -1,0 +1,1 @@
+"""Compiled kernels registered as torch operators, each beside its pure-torch twin."""

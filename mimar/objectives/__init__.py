@@ -1,0 +1,1 @@
+"""Costs of an architecture (MACs, parameters, latency), penalties, constraints and Pareto fronts."""

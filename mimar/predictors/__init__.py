@@ -1,0 +1,1 @@
+"""Models that score an architecture without training it."""

@@ -1,0 +1,1 @@
+"""Budgets and stopping: which trial gets how much, and when it ends."""

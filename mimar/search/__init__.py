@@ -1,0 +1,7 @@
+"""The search loops: each reads as its paper's algorithm, yields events, writes nothing and prints nothing."""
+
+from mimar.search.bilevel import Bilevel
+from mimar.search.result import Result
+from mimar.search.run import run
+
+__all__ = ["Bilevel", "Result", "run"]

@@ -1,0 +1,103 @@
+"""What a search is about, resolved: the task with its splits, the model with choices, the supernet, the device."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import nn
+
+from mimar import nets, tasks
+from mimar.core import count
+from mimar.core.errors import DataError, UsageError
+from mimar.core.streams import derive, isolated
+from mimar.space import Architecture, Space
+from mimar.supernet import Supernet, chosen
+from mimar.tasks import BoundTask, Task
+
+DEFAULT_NET = "nasbench201:cells=1,channels=8"
+DEFAULT_TASK = "digits"
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The things on which the parts of a search work; rebuilt from the recipe whenever it starts or resumes."""
+
+    net: nn.Module | str | None
+    task: Task | str | None
+    seed: int
+    device: str
+
+    @cached_property
+    def data(self) -> BoundTask:
+        """The task with its splits drawn from the seed."""
+        return named_task(self.task).split(self.seed)
+
+    @cached_property
+    def supernet(self) -> Supernet:
+        """The supernet of a fresh model, initialised under the seed."""
+        return Supernet(self._model(affine=False).to(self.device))
+
+    @cached_property
+    def final(self) -> nn.Module:
+        """The model from which finished architectures are extracted: with affine batch norm where mimar built it."""
+        return self._model(affine=True)
+
+    @property
+    def space(self) -> Space:
+        """The space of the model."""
+        return self.supernet.space
+
+    def _model(self, affine: bool) -> nn.Module:
+        with isolated(derive(self.seed, "model")):
+            if isinstance(self.net, nn.Module):
+                return copy.deepcopy(self.net).cpu()
+            channels, classes = self.data.task.shape[0], self.data.task.classes
+            return nets.named(self.net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine)
+
+    def probe(self) -> Any:
+        """Return one input sample as a batch of one, on the device."""
+        return next(iter(self.data.batches("train", None, size=1, device=self.device)))[0]
+
+    @cached_property
+    def supernet_macs(self) -> int:
+        """MACs of one sample through the whole supernet."""
+        gates = self.uniform()
+        net = self.supernet
+        return count.macs(lambda x: net.call(net.weights, gates, x, training=False), self.probe())
+
+    def uniform(self) -> dict[str, torch.Tensor]:
+        """Return gates under which every option takes part equally."""
+        found = {}
+        for choice in self.space.choices:
+            n = len(choice.options)
+            found[choice.name] = torch.full((n,), 1.0 if choice.kind == "some" else 1.0 / n, device=self.device)
+        return found
+
+    def network_macs(self, architecture: Architecture) -> int:
+        """MACs of one sample through the finished network of an architecture."""
+        net = chosen(self.final, architecture).net.to(self.device).eval()
+        return count.macs(net, self.probe())
+
+
+def named_task(task: Task | str | None) -> Task:
+    """Return a task given as itself, by name, or as None (digits)."""
+    if task is None or isinstance(task, str):
+        return tasks.named(task or DEFAULT_TASK)
+    if not hasattr(task, "split"):
+        raise DataError(
+            f"task is a {type(task).__name__}; give a task's name, or a Task such as mimar.tasks.arrays(x, y) or "
+            "mimar.tasks.digits()"
+        )
+    return task
+
+
+def checked_device(device: str) -> str:
+    """Return `device` if this machine has it; raises UsageError otherwise."""
+    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
+        have = "cpu or cuda" if torch.cuda.is_available() else "cpu (torch finds no CUDA device here)"
+        raise UsageError(f"device {device!r} is not available; use {have}")
+    return device

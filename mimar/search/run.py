@@ -1,0 +1,192 @@
+"""The consumer of a search's events: keeps the run folder, draws nothing, and returns the result.
+
+A snapshot is taken at the end of every epoch and phase, and in between after `EVERY` steps or `SECONDS` seconds.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from mimar import runs
+from mimar.core.describe import describe, digest
+from mimar.core.errors import MimarError, OutOfMemoryError, RunError
+from mimar.core.events import Event, Record
+from mimar.core.state import State
+from mimar.evaluators.train import network
+from mimar.search.lab import Lab
+from mimar.search.result import Result
+from mimar.space import Architecture
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVERY = 50  # steps
+SECONDS = 60.0
+
+Progress = Callable[[Event], None]
+
+
+class Search(Protocol):
+    """What can be run: a frozen description with a start, an advance and a lab."""
+
+    name: str
+    seed: int
+    device: str
+
+    def start(self) -> State: ...
+
+    def events(self, state: State) -> Iterator[Event]: ...
+
+    def lab(self) -> Lab: ...
+
+
+def header(search: Search) -> dict[str, Any]:
+    """Return run.json: what the run is, resolved to the last option."""
+    lab, tree = search.lab(), describe(search)
+    return {
+        "format": 1,
+        "recipe": search.name,
+        "task": lab.data.task.name,
+        "data": lab.data.digest(),
+        "seed": search.seed,
+        "device": search.device,
+        "tree": tree,
+        "hash": digest(tree),
+        "space": lab.space.to_json(),
+        "layout": lab.space.layout,
+        "versions": runs.versions(search.device),
+    }
+
+
+def run(
+    search: Search,
+    out: Any = None,
+    *,
+    resume: bool = False,
+    progress: Progress | None = None,
+    inexact: bool = False,
+) -> Result:
+    """Run `search` to the end and return its result.
+
+    `out`: the run folder; None keeps nothing on disk. `resume=True` continues `out` where its last good snapshot
+    stands: bit for bit as if it had not stopped, on the same device and thread count; elsewhere only with
+    `inexact=True`. `progress` sees every event. Ctrl-C ends the step at hand, saves, and raises KeyboardInterrupt.
+    Raises RunError where the folder belongs to another search, and OutOfMemoryError with what to make smaller.
+    """
+    tell = progress or (lambda event: None)
+    try:
+        if out is None:
+            if resume:
+                raise RunError("resume=True needs the folder of the run: run(folder, resume=True)")
+            return _in_memory(search, tell)
+        with _opened(search, Path(out), resume, inexact) as store, _Interrupts() as interrupts:
+            return _stored(search, store, tell, interrupts)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, MimarError) or not _memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"out of memory on {search.device}: make the batch, the channels or the cells smaller, or the images"
+        ) from error
+
+
+def _in_memory(search: Search, tell: Progress) -> Result:
+    begun, state = time.monotonic(), search.start()
+    data: dict[str, Any] = {}
+    for event in search.events(state):
+        tell(event)
+        if isinstance(event, Record) and event.data["event"] == "finished":
+            data = event.data["result"]
+    return _result(search, state, data, time.monotonic() - begun, None)
+
+
+def _opened(search: Search, folder: Path, resume: bool, inexact: bool) -> runs.Store:
+    if not resume:
+        return runs.create(folder, header(search))
+    with runs.open_run(folder) as found:
+        _same(header(search), found.header, folder, inexact)
+    return runs.open_run(folder, write=True)
+
+
+def _same(ours: dict[str, Any], theirs: dict[str, Any], folder: Path, inexact: bool) -> None:
+    """Raise RunError unless a run can be continued by this search, with this data, on this machine."""
+    for key, what in (("hash", "another recipe or other options"), ("data", "other data")):
+        if ours[key] != theirs.get(key):
+            raise RunError(
+                f"{folder} was made with {what} ({key} {theirs.get(key)}, now {ours[key]}); give the same ones again"
+            )
+    for key in () if inexact else ("torch", "threads", "device", "instructions"):
+        before, now = theirs["versions"].get(key), ours["versions"].get(key)
+        if before != now:
+            raise RunError(
+                f"{folder} cannot continue bit for bit here: {key} was {before!r} and is {now!r}; "
+                "go on with --inexact (from Python inexact=True), or where it was begun"
+            )
+
+
+class _Interrupts:
+    """Holds a first Ctrl-C back until the step at hand is done; a second one acts at once."""
+
+    def __init__(self) -> None:
+        self.pending = False
+        self.before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self.before = signal.signal(signal.SIGINT, self._hold)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.before is not None:
+            signal.signal(signal.SIGINT, self.before)
+
+    def _hold(self, *_: object) -> None:
+        if self.pending:
+            raise KeyboardInterrupt
+        self.pending = True
+
+
+def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Interrupts) -> Result:
+    held = store.latest()
+    state = State(*held) if held else search.start()
+    spent = float(state.json.pop("seconds", 0.0))
+    begun, saved, steps = time.monotonic(), time.monotonic(), 0
+
+    def save() -> None:
+        json = {**state.json, "seconds": spent + time.monotonic() - begun}
+        store.snapshot(json, state.tensors)
+
+    data: dict[str, Any] = {}
+    for event in search.events(state):
+        tell(event)
+        if isinstance(event, Record):
+            store.append(event.data)
+            if event.data["event"] == "finished":
+                data = event.data["result"]
+            continue
+        steps += 1
+        if event.boundary or interrupts.pending or steps >= EVERY or time.monotonic() - saved >= SECONDS:
+            save()
+            saved, steps = time.monotonic(), 0
+        if interrupts.pending:
+            raise KeyboardInterrupt
+    if not data:  # resumed after the end
+        data = next(e["result"] for e in store.events() if e.get("event") == "finished")
+    found = _result(search, state, data, spent + time.monotonic() - begun, str(store.folder))
+    store.write("result.json", found.to_json() + "\n")
+    return found
+
+
+def _result(search: Search, state: State, data: dict[str, Any], seconds: float, folder: str | None) -> Result:
+    chosen = Architecture({n: tuple(v) if isinstance(v, list) else v for n, v in data["architecture"].items()})
+    model = network(search.lab().final, chosen, state.group("final"))
+    return Result(chosen, model, data["metrics"], data["baseline"], data, seconds, folder)
+
+
+def _memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text

@@ -1,0 +1,1 @@
+"""Ask/tell searchers over architectures; their state is serialisable and holds no network weights."""

@@ -1,0 +1,1 @@
+"""Comparison of recipes under equal budgets, and the evidence recorded from it."""

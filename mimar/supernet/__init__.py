@@ -1,0 +1,7 @@
+"""Execution of a space: a model with choices under given weights and gates, and the plain network of one architecture."""
+
+from mimar.supernet.extract import Extracted, chosen, extract
+from mimar.supernet.reference import Reference
+from mimar.supernet.supernet import Supernet, output_scales, recalibrated
+
+__all__ = ["Extracted", "Reference", "Supernet", "chosen", "extract", "output_scales", "recalibrated"]

@@ -1,0 +1,57 @@
+"""Reference execution of choices: one option after the other, as written in the formula. Slow and obvious.
+
+    OneOf:   y = Σ_o p_o · option_o(x)            SomeOf:  y = Σ_i p_i · candidate_i(x_i)
+
+An option whose gate is exactly zero and needs no gradient is not executed; a gate that is exactly one and needs no
+gradient is not multiplied, so that a one-hot supernet is the chosen network to the last bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mimar.core.errors import SpaceError, UsageError, nearest
+from mimar.space.modules import OneOf, SomeOf
+
+
+class Reference:
+    """Executes the choices of a model under `gates`: {choice name: (options,) tensor}."""
+
+    def __init__(self, gates: Mapping[str, Tensor]) -> None:
+        self.gates = gates
+
+    def one(self, choice: OneOf, x: tuple[Any, ...]) -> Any:
+        """Return Σ_o p_o · option_o(x)."""
+        return self._sum(choice, [lambda m=m: m(*x) for m in choice.candidates])
+
+    def some(self, choice: SomeOf, xs: Any) -> Any:
+        """Return Σ_i p_i · candidate_i(x_i), with one input for all candidates or a list with one for each."""
+        xs = xs if isinstance(xs, list | tuple) else [xs] * len(choice.candidates)
+        if len(xs) != len(choice.candidates):
+            raise UsageError(f"choice {choice.name!r} got {len(xs)} inputs for its {len(choice.candidates)} candidates")
+        return self._sum(choice, [lambda m=m, x=x: m(x) for m, x in zip(choice.candidates, xs, strict=True)])
+
+    def _sum(self, choice: OneOf | SomeOf, runs: list[Callable[[], Any]]) -> Any:
+        gate = self.gates.get(choice.name)
+        if gate is None:
+            raise UsageError(
+                f"no gate is given for an active choice: {nearest(choice.name, self.gates, kind='choice')}"
+            )
+        if gate.shape != (len(runs),):
+            raise SpaceError(f"the gate of {choice.name!r} has shape {tuple(gate.shape)}; it must be ({len(runs)},)")
+        if gate.requires_grad:
+            terms = [gate[i] * run() for i, run in enumerate(runs)]
+        else:
+            values = gate.tolist()
+            terms = [
+                run() if p == 1.0 else gate[i] * run()
+                for i, (p, run) in enumerate(zip(values, runs, strict=True))
+                if p != 0.0
+            ] or [gate[0] * runs[0]()]  # all gates are zero: the shape of the output has to come from somewhere
+        total = terms[0]
+        for term in terms[1:]:
+            total = total + term
+        return total

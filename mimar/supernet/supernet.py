@@ -1,0 +1,176 @@
+"""A model with choices as a pure function of weights, gates, input and noise."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from mimar.core.errors import UsageError
+from mimar.core.streams import draw, isolated
+from mimar.core.trees import Tensors
+from mimar.space import Architecture, Space, of
+from mimar.space.modules import EXECUTION, OneOf
+from mimar.supernet.reference import Reference
+
+Gates = Mapping[str, Tensor]
+
+
+class Supernet:
+    """All architectures of a model's space at once, sharing the model's parameters.
+
+    `weights` and `buffers` alias the model's parameters and buffers, in the fixed order of `weight_names` and
+    `buffer_names`; `space` is the model's space. The model itself is an ordinary nn.Module with choices inside.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.space: Space = of(model)
+        self.weight_names = tuple(name for name, _ in model.named_parameters())
+        self.buffer_names = tuple(name for name, _ in model.named_buffers())
+
+    @property
+    def weights(self) -> Tensors:
+        """The model's parameters, not copies."""
+        return tuple(self.model.parameters())
+
+    @property
+    def buffers(self) -> Tensors:
+        """The model's buffers, not copies."""
+        return tuple(self.model.buffers())
+
+    def gates(self, architecture: Architecture) -> dict[str, Tensor]:
+        """Return the one-hot and k-hot gates of an architecture, in the type and on the device of the weights."""
+        like = next((w for w in self.weights if w.is_floating_point()), torch.zeros(()))
+        return self.space.gates(architecture, dtype=like.dtype, device=like.device)
+
+    def call(
+        self,
+        weights: Sequence[Tensor],
+        gates: Gates,
+        x: Any,
+        *,
+        buffers: Sequence[Tensor] | None = None,
+        training: bool = True,
+        rng: torch.Generator | None = None,
+        update: bool = False,
+    ) -> Any:
+        """Return the output for `x` (one input, or a tuple of several) as a pure function of the arguments.
+
+        Writes nothing: not to parameters, buffers, modes, `.grad` or torch's global generators. Differentiable twice in
+        `weights` and `gates`. Noise inside the model is drawn from `rng` alone; without one it is the fixed noise of a
+        private stream, the same in every call. With `update=True` returns (output, new buffers): the batch-norm
+        statistics after this pass. Raises UsageError for a missing gate, SpaceError for one of the wrong shape.
+        """
+        held = self.buffers if buffers is None else tuple(buffers)
+        if len(weights) != len(self.weight_names) or len(held) != len(self.buffer_names):
+            raise UsageError(
+                f"call got {len(weights)} weights and {len(held)} buffers; "
+                f"this supernet has {len(self.weight_names)} and {len(self.buffer_names)}"
+            )
+        fresh = tuple(b.clone() for b in held)  # modules write running statistics in place: into the copies
+        tensors = dict(zip(self.weight_names, weights, strict=True)) | dict(zip(self.buffer_names, fresh, strict=True))
+        device = weights[0].device if weights else torch.device("cpu")
+        arguments = x if isinstance(x, tuple) else (x,)
+        token = EXECUTION.set(Reference(gates))
+        try:
+            with _mode(self.model, training), isolated(0 if rng is None else draw(rng), device):
+                y = functional_call(self.model, tensors, arguments)
+        finally:
+            EXECUTION.reset(token)
+        return (y, fresh) if update else y
+
+    def __call__(
+        self, x: Any, gates: Gates | Architecture, *, rng: torch.Generator | None = None, update: bool = False
+    ) -> Any:
+        """Return `call` with the model's own weights, buffers and mode; writes nothing either."""
+        given = self.gates(gates) if isinstance(gates, Architecture) else gates
+        return self.call(self.weights, given, x, training=self.model.training, rng=rng, update=update)
+
+
+@contextmanager
+def _mode(model: nn.Module, training: bool) -> Any:
+    changed = [m for m in model.modules() if m.training != training]
+    for module in changed:
+        module.training = training
+    try:
+        yield
+    finally:
+        for module in changed:
+            module.training = not training
+
+
+def recalibrated(supernet: Supernet, weights: Tensors, gates: Gates, inputs: Iterable[Any]) -> Tensors:
+    """Return buffers whose batch-norm statistics are the mean over the batches `inputs`, under these weights and gates.
+
+    Statistics gathered for one mixture mislead every other one; evaluation recalibrates (see `docs/decisions.md`).
+    Buffers of other modules are returned as they are. Needs at least one batch.
+    """
+    norms = {name: m for name, m in supernet.model.named_modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)}
+    momenta = {m: m.momentum for m in norms.values()}
+    sums: list[Tensor] | None = None
+    count = 0
+    try:
+        for module in norms.values():
+            module.momentum = 1.0  # so that one pass leaves exactly the statistics of its batch
+        with torch.no_grad():
+            for x in inputs:
+                _, new = supernet.call(weights, gates, x, training=True, update=True)
+                sums = list(new) if sums is None else [a + b for a, b in zip(sums, new, strict=True)]
+                count += 1
+    finally:
+        for module, momentum in momenta.items():
+            module.momentum = momentum
+    if sums is None:
+        raise UsageError("recalibration needs at least one batch; got none")
+    statistics = {f"{n}.{b}" for n in norms for b in ("running_mean", "running_var")}
+    triples = zip(supernet.buffer_names, sums, supernet.buffers, strict=True)
+    return tuple(total / count if name in statistics else old.clone() for name, total, old in triples)
+
+
+def output_scales(supernet: Supernet, x: Any) -> dict[str, dict[str, float]]:
+    """Return the output scale (root mean square) of every executed option of every `OneOf`, in training mode.
+
+    Warns where the options of one choice differ more than fourfold: the mixture then prefers the loud option whatever
+    it computes; a norm after each option is the remedy. Options that output zero (none) are left out of the comparison.
+    """
+    found: dict[str, dict[str, float]] = {}
+    hooks = []
+    for module in supernet.model.modules():
+        if isinstance(module, OneOf):
+            for option, candidate in zip(module.options, module.candidates, strict=True):
+                hooks.append(candidate.register_forward_hook(_scale_hook(found, module.name, option)))
+    like = next((w for w in supernet.weights if w.is_floating_point()), torch.zeros(()))
+    ones = {
+        c.name: torch.ones(len(c.options)).to(like) / len(c.options) for c in supernet.space.choices if c.kind == "one"
+    }
+    ones |= {c.name: torch.ones(len(c.options)).to(like) for c in supernet.space.choices if c.kind == "some"}
+    try:
+        with torch.no_grad():
+            supernet.call(supernet.weights, ones, x, training=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for name, scales in found.items():
+        loud = {o: s for o, s in scales.items() if s > 0}
+        if loud and max(loud.values()) > 4 * min(loud.values()):
+            low, high = min(loud, key=loud.__getitem__), max(loud, key=loud.__getitem__)
+            warnings.warn(
+                f"choice {name!r}: the outputs of {high!r} are {loud[high] / loud[low]:.1f} times those of {low!r}; "
+                "put a norm after each option, or the mixture follows the scale instead of the merit",
+                stacklevel=2,
+            )
+    return found
+
+
+def _scale_hook(found: dict[str, dict[str, float]], name: str, option: str) -> Any:
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if isinstance(output, Tensor):
+            found.setdefault(name, {}).setdefault(option, float(output.float().square().mean().sqrt()))
+
+    return hook

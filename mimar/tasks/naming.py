@@ -1,0 +1,107 @@
+"""Tasks by name, as the command line writes them: "digits", "cifar10-packed:size=16,limit=2000", "folder:PATH"."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from mimar.core.errors import DataAbsentError, UsageError, nearest
+from mimar.tasks import locate
+
+if TYPE_CHECKING:
+    from mimar.tasks.protocol import Task
+
+# name: (module, class, what it is); the modules need torch and are imported when a task is made
+_TASKS = {
+    "digits": ("embedded", "Digits", "1,797 handwritten digits, 8×8 grey, 10 classes"),
+    "fashion-mnist": ("fashion", "FashionMnist", "70,000 clothes, 28×28 grey, 10 classes"),
+    "cifar10": ("cifar", "Cifar10", "60,000 photographs, 32×32 colour, 10 classes"),
+    "cifar10-packed": ("cifar", "Cifar10Packed", "12,000 photographs of CIFAR-10 as JPEG, 32×32 colour, 10 classes"),
+    "mnist1d": ("signals", "Mnist1d", "5,000 generated signals of 40 samples, 10 classes"),
+    "folder": ("folders", "Folder", "your own images, one folder a class"),
+}
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `named` knows, the default first."""
+    return tuple(_TASKS)
+
+
+def about(name: str) -> str:
+    """Return what a task is, in a few words."""
+    return _TASKS[_known(name)][2]
+
+
+def info(name: str) -> str:
+    """Return one sentence: where the data of a task were found, or how to get them. Reads and downloads nothing."""
+    name = _known(name)
+    if name == "folder":
+        return "folder: your own images; pass folder:PATH, where PATH holds one folder a class"
+    try:
+        return f"{name}: found in {locate.find(name)}"
+    except DataAbsentError as error:
+        return str(error)
+
+
+def named(text: str) -> Task:
+    """Return the task that `text` names, with options after a colon.
+
+    Options are the fields of the task's class but `augment`, which takes none only. Raises UsageError for an unknown
+    name or option (naming the nearest) and for a value that is out of range or of another type.
+    """
+    name, _, rest = text.partition(":")
+    name = _known(name)
+    module, label, _ = _TASKS[name]
+    import importlib
+
+    kind: Any = getattr(importlib.import_module(f"mimar.tasks.{module}"), label)
+    given: dict[str, Any] = {}
+    if name == "folder":
+        path, rest = _path(rest)
+        given["path"] = path
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not equals:
+            raise UsageError(f"an option of the task {name} is key=value; got {part!r}")
+        given[key.strip()] = _value(kind, name, key.strip(), value.strip())
+    task: Task = kind(**given)
+    return task
+
+
+def _known(name: str) -> str:
+    word = name.strip().lower().replace("_", "-")
+    if word not in _TASKS:
+        hint = "; your own arrays are a task in Python only: mimar.tasks.arrays(x, y)" if word == "arrays" else ""
+        raise UsageError(nearest(word, _TASKS, kind="task") + hint)
+    return word
+
+
+def _path(rest: str) -> tuple[str, str]:
+    """Cut "PATH,key=value,…" before its options; a path that exists wins, whatever it contains."""
+    parts = rest.split(",")
+    cut = len(parts)
+    while cut > 1 and re.fullmatch(r"\s*\w+=[^/]*", parts[cut - 1]) and not os.path.isdir(",".join(parts[:cut])):
+        cut -= 1
+    path = ",".join(parts[:cut])
+    if not path:
+        raise UsageError("the task folder needs a path: folder:PATH, where PATH holds one folder a class")
+    return path, ",".join(parts[cut:])
+
+
+def _value(kind: Any, name: str, key: str, value: str) -> Any:
+    import typing
+
+    hints = {k: v for k, v in typing.get_type_hints(kind).items() if k in kind.__dataclass_fields__ and k != "path"}
+    if key not in hints:
+        raise UsageError(nearest(key, hints, kind=f"option of the task {name}"))
+    allowed = typing.get_args(hints[key]) or (hints[key],)
+    if value.lower() == "none" and type(None) in allowed:
+        return None
+    for wanted, word in ((int, "a whole number"), (float, "a number"), (str, "text")):
+        if wanted in allowed:
+            try:
+                return wanted(value)
+            except ValueError as error:
+                raise UsageError(f"{key} of the task {name} must be {word}; got {value!r}") from error
+    raise UsageError(f"{key} of the task {name} can only be none here; anything else is set from Python")

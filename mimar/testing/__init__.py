@@ -1,0 +1,1 @@
+"""Kits that check whether a part obeys the laws of its kind; for your parts as for ours."""
