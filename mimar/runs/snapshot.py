@@ -28,6 +28,7 @@ from mimar.runs import codec, files, journal
 FORMAT = 1
 FOLDER = "snapshots"
 KEY = "state"
+KEEP = 2
 HEADER_LIMIT = 100_000_000  # bytes; safetensors writes larger headers but refuses to read them
 PATTERN = re.compile(r"(\d{6,})-([0-9a-f]{16})\.safetensors")
 DTYPES = {str(d): d for d in vars(torch).values() if isinstance(d, torch.dtype)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -133,6 +134,8 @@ class Store:
         if self.writable:
             self._rewind(found, whole)
             self._good, self._index = path, found.index if found else 0
+            if len(snapshots.listed(self._snapshots)) > snapshots.KEEP:  # killed before it could remove the oldest
+                snapshots.prune(self._snapshots, {p for p, _ in islice(self._whole(), snapshots.KEEP)})
         return (found.json, found.tensors) if found else None
 
     def write(self, name: str, data: str | bytes) -> Path:

@@ -1,7 +1,9 @@
 """The search loops: each reads as its paper's algorithm, yields events, writes nothing and prints nothing."""
 
+from mimar.search.asktell import AskTell
 from mimar.search.bilevel import Bilevel
+from mimar.search.oneshot import OneShot
 from mimar.search.result import Result
 from mimar.search.run import run
 
-__all__ = ["Bilevel", "Result", "run"]
+__all__ = ["AskTell", "Bilevel", "OneShot", "Result", "run"]

@@ -10,19 +10,17 @@ streams of (seed, name, counters), so that the counters in the state are enough 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from mimar.core.derivatives import gradient
-from mimar.core.errors import NonFiniteError
 from mimar.core.events import Event, Record, Step
 from mimar.core.optimisers import Sgd
-from mimar.core.state import State, copy_into, moments, restore_moments
+from mimar.core.state import State, moments, restore_moments
 from mimar.core.streams import stream
+from mimar.core.trees import norm
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Strongest
 from mimar.gradient.hypergradient import Hypergradient
@@ -35,6 +33,7 @@ from mimar.search.lab import Lab, checked_device
 from mimar.search.losses import BatchLoss
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
+from mimar.search.weights import SharedWeights
 from mimar.tasks import Task
 
 
@@ -62,10 +61,9 @@ class Bilevel:
         """Return the state before the first step."""
         checked_device(self.device)
         lab = self.lab()
-        alphas = self.relaxation.init(lab.space, stream(self.seed, "alphas"))
         state = State({"phase": "search", "epoch": 0, "step": 0, "loss_sum": 0.0, "hyper": {}, "entropy": []})
-        state.put("weights", lab.supernet.weight_names, lab.supernet.weights)
-        state.put("buffers", lab.supernet.buffer_names, lab.supernet.buffers)
+        SharedWeights(lab, state, self.inner, self.terms, self.batch)  # puts the fresh weights into the state
+        alphas = self.relaxation.init(lab.space, stream(self.seed, "alphas"))
         state.put("alphas", alphas.keys(), (a.to(self.device) for a in alphas.values()))
         return state
 
@@ -86,126 +84,94 @@ class Bilevel:
 
 
 class _Loop:
-    """The search phase: supernet, alphas and the two optimisers, tied to the tensors of the state."""
+    """The search phase: shared weights, alphas and their optimisers, tied to the tensors of the state."""
 
     def __init__(self, search: Bilevel, lab: Lab, state: State) -> None:
-        self.search, self.lab, self.state, self.data = search, lab, state, lab.data
-        self.supernet = lab.supernet
-        self.weights, self.buffers = self.supernet.weights, self.supernet.buffers
-        copy_into(self.weights, state.group("weights").values())
-        copy_into(self.buffers, state.group("buffers").values())
+        self.search, self.lab, self.state = search, lab, state
+        self.shared = SharedWeights(lab, state, search.inner, search.terms, search.batch)
         held = state.group("alphas")
         self.names = list(held)
         self.alphas = [a.to(search.device).clone().requires_grad_() for a in held.values()]
-        self.sgd, self.adam = search.inner.optimiser(self.weights), search.outer.optimiser(self.alphas)
-        restore_moments(self.sgd, state.group("sgd"))
+        self.adam = search.outer.optimiser(self.alphas)
         restore_moments(self.adam, state.group("adam"))
-        self.per_epoch = self.data.steps("train", search.batch, drop_last=True)
-        self.outer_steps = search.schedule.outer_steps(self.per_epoch)
+        self.outer_steps = search.schedule.outer_steps(self.shared.per_epoch)
         self._alias()
 
     def events(self) -> Iterator[Event]:
-        schedule, counters = self.search.schedule, self.state.json
-        total = schedule.epochs * self.per_epoch
+        schedule, counters, per_epoch = self.search.schedule, self.state.json, self.shared.per_epoch
+        total = schedule.epochs * per_epoch
         if not counters["entropy"]:
-            counters["entropy"].append(entropy(self.gates(), self.lab.space))
+            counters["entropy"] = [entropy(self.gates(), self.lab.space)] * 2
         for epoch in range(counters["epoch"], schedule.epochs):
             lr = schedule.rate(epoch, self.search.inner.lr)
-            for step, batch in enumerate(self.batches(epoch, counters["step"]), counters["step"]):
-                at = epoch * self.per_epoch + step
-                loss = self.weight_step(batch, lr, at)
-                if schedule.outer_due(at, self.per_epoch):
+            for step, batch in enumerate(self.shared.batches(epoch, counters["step"]), counters["step"]):
+                at = epoch * per_epoch + step
+                gates = self.loss(batch, "inner", at).gates([a.detach() for a in self.alphas])
+                counters["loss_sum"] += self.shared.step(batch, gates, self.alphas, lr, at)
+                if schedule.outer_due(at, per_epoch):
                     counters["hyper"] = yield from self.alpha_step(lr, at)
                 counters["step"] = step + 1
-                counters["loss_sum"] += loss
-                yield Step("search", "search", at + 1, total, {"loss": loss, **self.monitors()})
+                yield Step("search", "search", at + 1, total, self.monitors())
             yield self.measured(epoch, lr)
             counters.update(epoch=epoch + 1, step=0, loss_sum=0.0)
-            yield Step("search", "search", (epoch + 1) * self.per_epoch, total, boundary=True)
+            yield Step("search", "search", (epoch + 1) * per_epoch, total, boundary=True)
         yield from finish.derive(self.search, self.lab, self.state, self.gates(), self.cost())
 
-    def weight_step(self, batch: Any, lr: float, at: int) -> float:
-        """Take one step w ← w − η ∇_w L1(w, a), the only place where weights and batch-norm statistics change."""
-        loss = self.loss(batch, "inner", at)
-        gates = loss.gates([a.detach() for a in self.alphas])
-        new: list[tuple[Tensor, ...]] = []
-
-        def forward(x: Any) -> Any:
-            y, buffers = self.supernet.call(
-                self.weights, gates, x, rng=stream(self.search.seed, "net", "inner", at), update=True
-            )
-            new.append(buffers)
-            return y
-
-        value = self.data.loss(forward, batch)
-        value = value + sum(term(self.weights, tuple(self.alphas)) for term in loss.terms)
-        if not torch.isfinite(value):
-            raise NonFiniteError(
-                f"the training loss became {float(value.detach())} in step {at + 1} of the search; "
-                f"lower the learning rate of the weights (now {lr:.3g}), clip their gradients, or look for NaN in the data"
-            )
-        self.search.inner.step(self.sgd, gradient(value, self.weights), lr)
-        copy_into(self.buffers, new[-1])
-        if at == 0:
-            self._alias()
-        return float(value.detach())
-
-    def alpha_step(self, lr: float, at: int) -> Iterator[Event]:
+    def alpha_step(self, lr: float, at: int) -> Generator[Event, None, dict[str, Any]]:
         """Take one step along the hypergradient at the present weights; return its monitors."""
         outer = self.loss(self.sample("valid", at), "outer", at)
         inner = self.loss(self.sample("train", at), "inner", at, draw=lambda j: self.sample("train", at, j))
-        found = self.search.hypergradient.explain(outer, inner, self.weights, self.alphas, lr=lr)
+        found = self.search.hypergradient.explain(outer, inner, self.shared.weights, self.alphas, lr=lr)
         self.search.outer.step(self.adam, found.gradients, self.outer_steps)
-        if "adam" not in {n.split("/")[0] for n in self.state.tensors}:
+        if not self.state.group("adam"):
             self._alias()
-        if found.warning and "series" not in self.state.json.setdefault("warned", []):
-            self.state.json["warned"].append("series")
+        if found.warning and not self.state.json.get("warned"):
+            self.state.json["warned"] = True
             yield Record({"event": "warned", "name": "series", "text": found.warning})
-        norm = float(torch.cat([g.reshape(-1) for g in found.gradients]).norm()) if found.gradients else 0.0
-        return {"norm": norm, "share": found.share, "growth": found.growth, "step": found.step}
+        total, direct, implicit = norm(found.gradients), norm(found.direct), norm(found.implicit)
+        shares = {"norm": total, "direct": direct, "implicit": implicit, "share": found.share}
+        return {**shares, "growth": found.growth, "step": found.step}
 
     def loss(self, batch: Any, scope: str, at: int, draw: Callable[[int], Any] | None = None) -> BatchLoss:
         """Return the inner or outer loss on a batch, under the noise of step `at`."""
-        terms = [t for t in self.search.terms if t.scope == scope]
-        progress = at / max(self.search.schedule.epochs * self.per_epoch, 1)
-        noise = (self.search.seed, scope, at)
-        relaxation = self.search.relaxation
         return BatchLoss(
-            self.supernet, relaxation, self.names, self.data, batch, self.buffers, noise, terms, progress, draw
+            supernet=self.lab.supernet,
+            relaxation=self.search.relaxation,
+            names=self.names,
+            data=self.lab.data,
+            batch=batch,
+            buffers=self.shared.buffers,
+            noise=(self.search.seed, scope, at),
+            terms=tuple(t for t in self.search.terms if t.scope == scope),
+            progress=at / max(self.search.schedule.epochs * self.shared.per_epoch, 1),
+            draw=draw,
         )
-
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """Return the training batches of an epoch from number `start` on."""
-        rng, size = stream(self.search.seed, "train", epoch), self.search.batch
-        augment, device = self.data.task.augment, self.search.device
-        return self.data.batches("train", rng, size=size, start=start, augment=augment, device=device, drop_last=True)
 
     def sample(self, split: str, at: int, j: int = -1) -> Any:
         """Return the batch of an outer step (j = −1), or the j-th further one; with replacement between steps."""
         rng = stream(self.search.seed, "outer", split, at, j)
-        return self.data.sample(split, rng, size=self.search.batch, device=self.search.device)
+        return self.lab.data.sample(split, rng, size=self.search.batch, device=self.search.device)
 
     def gates(self) -> dict[str, Tensor]:
-        """Return the present gates, without noise in training."""
+        """Return the present gates, as for evaluation."""
         ctx = Context(self.lab.space, 1.0, stream(self.search.seed, "gates"), training=False)
         return self.search.relaxation.gates({n: a.detach() for n, a in zip(self.names, self.alphas, strict=True)}, ctx)
 
     def monitors(self) -> dict[str, float]:
         """Return the figures of the progress line."""
-        hyper = self.state.json["hyper"]
-        return {"implicit share": hyper["share"]} if hyper else {}
+        counters = self.state.json
+        figures = {"loss": counters["loss_sum"] / counters["step"], "entropy": counters["entropy"][-1]}
+        return figures | ({"implicit": counters["hyper"]["share"]} if counters["hyper"] else {})
 
     def measured(self, epoch: int, lr: float) -> Record:
         """Return the record of an epoch: losses, supernet accuracy, entropy, skips, gates."""
         gates, counters = self.gates(), self.state.json
-        valid = self.data.evaluate(
-            lambda x: self.supernet.call(self.weights, gates, x, training=False), "valid", device=self.search.device
-        )
         counters["entropy"] = [counters["entropy"][0], entropy(gates, self.lab.space)]
         derived = self.search.derivation(self.lab.space, gates)
+        valid = self.shared.evaluate(gates)
         return Record(
             {"event": "epoch", "phase": "search", "epoch": epoch + 1, "epochs": self.search.schedule.epochs, "lr": lr}
-            | {"train_loss": counters["loss_sum"] / self.per_epoch}
+            | {"train_loss": counters["loss_sum"] / self.shared.per_epoch}
             | {f"valid_{name}": value for name, value in valid.items()}
             | {"entropy": counters["entropy"][1], "skips": finish.skips(derived), "hyper": counters["hyper"]}
             | {"gates": {name: gate.tolist() for name, gate in gates.items()}}
@@ -214,14 +180,10 @@ class _Loop:
     def cost(self) -> float:
         """Return the analytic cost of the whole search phase, in MACs."""
         schedule, size = self.search.schedule, self.search.batch
-        steps = schedule.epochs * self.per_epoch * 3 + self.outer_steps * self.search.hypergradient.passes
-        return self.lab.supernet_macs * (steps * size + schedule.epochs * self.data.size("valid"))
+        passes = 3 * schedule.epochs * self.shared.per_epoch + self.search.hypergradient.passes * self.outer_steps
+        return self.lab.supernet_macs * (passes * size + schedule.epochs * self.lab.data.size("valid"))
 
     def _alias(self) -> None:
-        state = self.state
-        state.put("weights", self.supernet.weight_names, self.weights)
-        state.put("buffers", self.supernet.buffer_names, self.buffers)
-        state.put("alphas", self.names, self.alphas)
-        for group, optimiser in (("sgd", self.sgd), ("adam", self.adam)):
-            held: Sequence[tuple[str, Tensor]] = list(moments(optimiser).items())
-            state.put(group, (n for n, _ in held), (t for _, t in held))
+        self.state.put("alphas", self.names, self.alphas)
+        held = moments(self.adam)
+        self.state.put("adam", held.keys(), held.values())

@@ -24,33 +24,46 @@ from mimar.search.lab import Lab
 from mimar.space import Architecture
 from mimar.supernet import recalibrated
 
+CALIBRATION = 8  # batches from which batch-norm statistics are gathered for one set of gates
 MOVED = 0.1  # a relative fall of the gates' entropy below this means that the search has found nothing
 
 
 class Finishing(Protocol):
     """What the last phases need to know of a search."""
 
-    name: str
-    seed: int
-    device: str
-    baseline: int | None
-    retrain: Retrain
-    derivation: Strongest
-    batch: int
+    @property
+    def name(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+    @property
+    def baseline(self) -> int | None: ...
+    @property
+    def retrain(self) -> Retrain: ...
 
 
-def skips(architecture: Architecture) -> int:
+class Relaxing(Finishing, Protocol):
+    """What derivation needs to know beside that."""
+
+    @property
+    def derivation(self) -> Strongest: ...
+    @property
+    def batch(self) -> int: ...
+
+
+def skips(chosen: Architecture) -> int:
     """Return how many choices took an operation without parameters that merely passes its input on."""
-    return sum(1 for option in architecture.values() if option in ("skip", "skip_connect", "identity"))
+    return sum(1 for option in chosen.values() if option in ("skip", "skip_connect", "identity"))
 
 
-def derive(search: Finishing, lab: Lab, state: State, gates: Mapping[str, Tensor], cost: float) -> Iterator[Event]:
+def derive(search: Relaxing, lab: Lab, state: State, gates: Mapping[str, Tensor], cost: float) -> Iterator[Event]:
     """Derive the architecture, measure it with the shared weights, and pass on to retraining."""
-    architecture = search.derivation(lab.space, gates)
+    derived = search.derivation(lab.space, gates)
     before, after = state.json["entropy"]
     moved = before > 0 and (before - after) / before >= MOVED
     yield Record(
-        {"event": "derived", "architecture": _json(architecture), "entropy_before": before, "entropy_after": after}
+        {"event": "derived", "architecture": plain(derived), "entropy_before": before, "entropy_after": after}
         | {"moved": moved, "strength": strengths(lab.space, gates), "gates": {n: g.tolist() for n, g in gates.items()}}
     )
     if not moved:
@@ -60,19 +73,19 @@ def derive(search: Finishing, lab: Lab, state: State, gates: Mapping[str, Tensor
         )
         yield Record({"event": "warned", "name": "gates did not move", "text": text})
     supernet = {"valid_accuracy": shared_accuracy(lab, gates, search.batch)}
-    supernet["derived_accuracy"] = shared_accuracy(lab, lab.supernet.gates(architecture), search.batch)
-    supernet |= {"entropy_before": before, "entropy_after": after, "skips": skips(architecture)}
+    supernet["derived_accuracy"] = shared_accuracy(lab, lab.supernet.gates(derived), search.batch)
+    supernet |= {"entropy_before": before, "entropy_after": after, "skips": skips(derived)}
     supernet["growth"] = state.json["hyper"].get("growth", 0.0) if state.json.get("hyper") else 0.0
-    to_retraining(search, lab, state, architecture, cost)
+    to_retraining(search, lab, state, derived, cost)
     state.json["supernet"] = supernet | {"moved": moved}
 
 
-def to_retraining(search: Finishing, lab: Lab, state: State, architecture: Architecture, cost: float) -> None:
+def to_retraining(search: Finishing, lab: Lab, state: State, derived: Architecture, cost: float) -> None:
     """Turn `state` into that of the retraining phase: one training per entry of "queue"."""
-    retraining = 3.0 * lab.network_macs(architecture) * search.retrain.steps(lab.data) * search.retrain.batch
+    retraining = 3.0 * lab.network_macs(derived) * search.retrain.steps(lab.data) * search.retrain.batch
     n = baseline_size(cost, retraining) if search.baseline is None else search.baseline
-    queue = [["derived", _json(architecture)]]
-    queue += [[f"random-{i}", _json(random_architecture(lab, search.seed, i))] for i in range(n)]
+    queue = [["derived", plain(derived)]]
+    queue += [[f"random-{i}", plain(random_architecture(lab, search.seed, i))] for i in range(n)]
     state.tensors.clear()
     state.json = {"phase": "retrain", "queue": queue, "trained": [], "search_cost": cost, "training": {}}
 
@@ -85,7 +98,7 @@ def random_architecture(lab: Lab, seed: int, index: int) -> Architecture:
 def shared_accuracy(lab: Lab, gates: Mapping[str, Tensor], batch: int) -> float:
     """Return the validation accuracy with the shared weights, batch-norm statistics recalibrated for these gates."""
     batches = lab.data.batches("train", None, size=batch, device=lab.device)
-    inputs = [b[0] for _, b in zip(range(8), batches, strict=False)]
+    inputs = [b[0] for _, b in zip(range(CALIBRATION), batches, strict=False)]
     net = lab.supernet
     buffers = recalibrated(net, net.weights, gates, inputs)
     found = lab.data.evaluate(
@@ -96,51 +109,70 @@ def shared_accuracy(lab: Lab, gates: Mapping[str, Tensor], batch: int) -> float:
 
 def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:
     """Train every network of the queue, keep the derived one's tensors, and put the result together."""
-    queue = state.json["queue"]
-    while len(state.json["trained"]) < len(queue):
-        label, chosen = queue[len(state.json["trained"])]
-        phase, caption = ("retrain", "retrain") if label == "derived" else ("baseline", _caption(label, len(queue)))
-        architecture = Architecture(_tuples(chosen))
-        job = Job(label, phase, caption, lab.final, architecture, lab.data, search.seed, search.device)
-        inner = State(state.json["training"], state.tensors)  # the same objects: what the training changes is saved
-        for event in training(search.retrain, job, inner):
-            if isinstance(event, Record) and event.data["event"] == "trained":
-                _keep(state, event.data)
-            yield event
-        yield Step(phase, caption, 1, 1, boundary=True)
+    queue, trained = state.json["queue"], state.json["trained"]
+    while len(trained) < len(queue):
+        label, chosen = queue[len(trained)]
+        yield from train(search, lab, state, label, architecture(chosen), networks=len(queue) - 1)
     if state.json["phase"] != "done":
-        yield Record({"event": "finished", "result": result(search, lab, state)})
-        state.json["phase"] = "done"
-        yield Step("done", "done", 1, 1, boundary=True)
+        budget = {"search": state.json["search_cost"], "retrain": trained[0]["budget"]}
+        budget["baseline"] = sum(t["budget"] for t in trained[1:])
+        yield from close(search, lab, state, trained[0], trained[1:], budget)
 
 
-def _keep(state: State, trained: dict[str, Any]) -> None:
-    """Close one training: note its figures, keep the derived network under "final/", clear the rest."""
-    state.json["trained"].append({k: trained[k] for k in ("network", "architecture", "metrics", "budget")})
-    state.json["training"] = {}
-    if trained["network"] == "derived":
+def train(
+    search: Finishing, lab: Lab, state: State, label: str, chosen: Architecture, *, networks: int
+) -> Iterator[Event]:
+    """Train one network of the state's list "trained", where it was left; keep its tensors if it is the one to keep."""
+    caption = "retrain" if label == "derived" else f"random {int(label.split('-')[1]) + 1} of {networks}"
+    phase = "retrain" if label == "derived" else "baseline"
+    job = Job(label, phase, caption, lab.final, chosen, lab.data, search.seed, search.device)
+    inner = State(state.json["training"], state.tensors)  # the same objects: what the training changes is saved
+    for event in training(search.retrain, job, inner):
+        if isinstance(event, Record) and event.data["event"] == "trained":
+            _keep(state, event.data)
+        yield event
+    yield Step(phase, caption, 1, 1, boundary=True)
+
+
+def _keep(state: State, found: dict[str, Any]) -> None:
+    """Close one training: note its figures, keep the tensors under "final/" where they count, clear the rest.
+
+    The derived network's are kept; where there is none, those of the best network on the holdout so far.
+    """
+    trained = state.json["trained"]
+    best = max((t["metrics"]["valid_accuracy"] for t in trained), default=-1.0)
+    derived = trained[0]["network"] == "derived" if trained else False
+    if not derived and found["metrics"]["valid_accuracy"] > best:
         net = state.group("net")
         state.put("final", net.keys(), (t.clone() for t in net.values()))
+    trained.append({k: found[k] for k in ("network", "architecture", "metrics", "budget")})
+    state.json["training"] = {}
     state.drop("net")
 
 
-def result(search: Finishing, lab: Lab, state: State) -> dict[str, Any]:
-    """Return the result as JSON; a function of recipe, seed and machine, without times and paths."""
-    trained = state.json["trained"]
-    derived = trained[0]
-    spent = {"search": state.json["search_cost"], "retrain": derived["budget"]}
-    spent["baseline"] = sum(t["budget"] for t in trained[1:])
-    return {
+def close(
+    search: Finishing,
+    lab: Lab,
+    state: State,
+    winner: dict[str, Any],
+    randoms: list[dict[str, Any]],
+    budget: dict[str, float],
+) -> Iterator[Event]:
+    """Yield the result as JSON: a function of recipe, seed and machine, without times and paths."""
+    found = {
         "recipe": search.name,
         "task": lab.data.task.name,
         "seed": search.seed,
-        "architecture": derived["architecture"],
-        "metrics": derived["metrics"],
-        "baseline": {"random": summary(trained[1:])},
-        "evaluations": len(trained),
+        "architecture": winner["architecture"],
+        "metrics": winner["metrics"],
+        "baseline": {"random": summary(randoms)},
+        "evaluations": len(state.json["trained"]),
         "supernet": state.json.get("supernet", {}),
-        "budget": spent,
+        "budget": budget,
     }
+    yield Record({"event": "finished", "result": found})
+    state.json["phase"] = "done"
+    yield Step("done", "done", 1, 1, boundary=True)
 
 
 def summary(trained: list[dict[str, Any]]) -> dict[str, Any]:
@@ -158,13 +190,11 @@ def summary(trained: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _caption(label: str, networks: int) -> str:
-    return f"random {int(label.split('-')[1]) + 1} of {networks - 1}"
+def plain(chosen: Architecture) -> dict[str, Any]:
+    """Return an architecture as a JSON dict."""
+    return {n: list(v) if isinstance(v, tuple) else v for n, v in chosen.items()}
 
 
-def _json(architecture: Architecture) -> dict[str, Any]:
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in architecture.items()}
-
-
-def _tuples(architecture: Mapping[str, Any]) -> dict[str, Any]:
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in architecture.items()}
+def architecture(values: Mapping[str, Any]) -> Architecture:
+    """Return the architecture of a JSON dict."""
+    return Architecture({n: tuple(v) if isinstance(v, list) else v for n, v in values.items()})

@@ -18,9 +18,9 @@ from mimar.core.errors import MimarError, OutOfMemoryError, RunError
 from mimar.core.events import Event, Record
 from mimar.core.state import State
 from mimar.evaluators.train import network
+from mimar.search.finish import architecture
 from mimar.search.lab import Lab
 from mimar.search.result import Result
-from mimar.space import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,9 +34,12 @@ Progress = Callable[[Event], None]
 class Search(Protocol):
     """What can be run: a frozen description with a start, an advance and a lab."""
 
-    name: str
-    seed: int
-    device: str
+    @property
+    def name(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> str: ...
 
     def start(self) -> State: ...
 
@@ -182,7 +185,7 @@ def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Inte
 
 
 def _result(search: Search, state: State, data: dict[str, Any], seconds: float, folder: str | None) -> Result:
-    chosen = Architecture({n: tuple(v) if isinstance(v, list) else v for n, v in data["architecture"].items()})
+    chosen = architecture(data["architecture"])
     model = network(search.lab().final, chosen, state.group("final"))
     return Result(chosen, model, data["metrics"], data["baseline"], data, seconds, folder)
 

@@ -83,5 +83,7 @@ def edge_operations(cell: str, nodes: int = 4, operations: Operations | None = N
         return (tuple(DARTS_OPERATIONS if operations is None else operations),) * edges
     lists = tuple(map(tuple, operations.get(cell, ())))
     if len(lists) != edges:
-        raise SpaceError(f"the {cell} cell with {nodes} nodes has {edges} edges, but operations are given for {len(lists)}")
+        raise SpaceError(
+            f"the {cell} cell with {nodes} nodes has {edges} edges, but operations are given for {len(lists)}"
+        )
     return lists

@@ -138,6 +138,10 @@ class Choice:
             index = int(u * len(self.outcomes))
         return self.outcomes[min(max(index, 0), len(self.outcomes) - 1)]
 
+    def active(self, values: Mapping[str, Value]) -> bool:
+        """Tell whether the choice is active, given the values of all active parents."""
+        return not self.when or any(p in values and holds(values[p], o) for p, o in self.when)
+
     def first(self) -> Value:
         """Return the first value, or the low end of a range."""
         return self.at(0.0)
@@ -182,7 +186,11 @@ class Choice:
         if len(value) != self.k or len(set(value)) != self.k:
             return f"choice {self.name!r} takes {self.k} different options, not {value!r}"
         ordered = tuple(o for o in self.options if o in value)
-        return None if value == ordered else f"choice {self.name!r} takes options in their order {ordered!r}, not {value!r}"
+        return (
+            None
+            if value == ordered
+            else f"choice {self.name!r} takes options in their order {ordered!r}, not {value!r}"
+        )
 
     def _unknown(self, option: Any) -> str:
         if _in(option, self.never):
@@ -203,7 +211,8 @@ class Choice:
                 raise SpaceError("a choice in JSON: " + nearest(key, known, kind="key"))
         if "name" not in data or "options" not in data:
             raise SpaceError("a choice in JSON needs the keys 'name' and 'options'")
-        return Choice(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return Choice(**given)
 
 
 def holds(value: Value, option: Any) -> bool:

@@ -24,7 +24,9 @@ def count(choices: Iterable[Choice]) -> int | float:
     return _product(named, state, {})
 
 
-def _product(named: dict[str, Choice], state: State, memo: dict[frozenset[tuple[str, Open | bool]], int | float]) -> int | float:
+def _product(
+    named: dict[str, Choice], state: State, memo: dict[frozenset[tuple[str, Open | bool]], int | float]
+) -> int | float:
     total: int | float = 1
     for group in _groups(state):
         key = frozenset(group.items())

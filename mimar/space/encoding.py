@@ -12,7 +12,7 @@ N architectures, C choices, V graph nodes; choices in the order `space.ordered` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -104,7 +104,9 @@ def _unit_cube(space: Space, archs: Sequence[Architecture]) -> Tensor:
 def _from_unit_cube(space: Space, codes: Tensor) -> list[Architecture]:
     _expect(codes, len(space.ordered), "unit-cube")
     rows = codes.double().clamp(0.0, 1.0).tolist()
-    return [space.complete({c.name: c.at(u) for c, u in zip(space.ordered, row, strict=True)}, Choice.first) for row in rows]
+    return [
+        space.complete({c.name: c.at(u) for c, u in zip(space.ordered, row, strict=True)}, Choice.first) for row in rows
+    ]
 
 
 def _tokens(space: Space, archs: Sequence[Architecture]) -> Tensor:
@@ -172,7 +174,9 @@ def _from_graph(space: Space, codes: Graphs) -> list[Architecture]:
 
 def _structure(space: Space, kind: str) -> Structure:
     if space.structure is None:
-        raise UsageError(f"this space has no graph structure and hence no {kind} code; use 'onehot', 'unit-cube' or 'tokens'")
+        raise UsageError(
+            f"this space has no graph structure and hence no {kind} code; use 'onehot', 'unit-cube' or 'tokens'"
+        )
     return space.structure
 
 
@@ -182,5 +186,16 @@ def _expect(codes: Tensor, columns: int, kind: str) -> None:
         raise UsageError(f"{kind} codes of this space have the shape (N, {columns}), not {shape}")
 
 
-_ENCODERS = {"onehot": _onehot, "unit-cube": _unit_cube, "tokens": _tokens, "path": _path, "graph": _graph}
-_DECODERS = {"onehot": _from_onehot, "unit-cube": _from_unit_cube, "tokens": _from_tokens, "graph": _from_graph}
+_ENCODERS: dict[str, Callable[[Space, Sequence[Architecture]], Tensor | Graphs]] = {
+    "onehot": _onehot,
+    "unit-cube": _unit_cube,
+    "tokens": _tokens,
+    "path": _path,
+    "graph": _graph,
+}
+_DECODERS: dict[str, Callable[[Space, Any], list[Architecture]]] = {
+    "onehot": _from_onehot,
+    "unit-cube": _from_unit_cube,
+    "tokens": _from_tokens,
+    "graph": _from_graph,
+}

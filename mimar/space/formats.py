@@ -70,7 +70,9 @@ def to_genotype(items: Mapping[str, Any]) -> Genotype:
     for cell in ("normal", "reduce"):
         nodes = sorted(int(m[1]) for name in items if (m := re.fullmatch(rf"{cell}/node(\d+)", name)))
         if not nodes or nodes != list(range(2, 2 + len(nodes))):
-            raise SpaceError(f"this is not a DARTS architecture: its {cell} cell has the nodes {nodes}, expected 2, 3, …")
+            raise SpaceError(
+                f"this is not a DARTS architecture: its {cell} cell has the nodes {nodes}, expected 2, 3, …"
+            )
         try:
             pairs = [(items[f"{cell}/{i}-{j}"], int(i)) for j in nodes for i in items[f"{cell}/node{j}"]]
         except KeyError as error:
@@ -105,13 +107,17 @@ def from_genotype(genotype: Genotype | str) -> dict[str, Any]:
 
 def _node(cell: str, j: int, pairs: list[Any]) -> dict[str, Any]:
     for pair in pairs:
-        if not (isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int):
+        if not (
+            isinstance(pair, tuple | list) and len(pair) == 2 and isinstance(pair[0], str) and type(pair[1]) is int
+        ):
             raise SpaceError(f"genotype: {pair!r} in the {cell} cell is not a pair (operation, input)")
         op, i = pair
         if op not in GENOTYPE_OPERATIONS:
             raise SpaceError(f"genotype, {cell} cell: " + nearest(op, GENOTYPE_OPERATIONS, kind="operation"))
         if not 0 <= i < j:
-            raise SpaceError(f"genotype: node {j} of the {cell} cell takes the input {i}; it lies between 0 and {j - 1}")
+            raise SpaceError(
+                f"genotype: node {j} of the {cell} cell takes the input {i}; it lies between 0 and {j - 1}"
+            )
     ordered = sorted(pairs, key=lambda pair: pair[1])
     if ordered[0][1] == ordered[1][1]:
         raise SpaceError(f"genotype: node {j} of the {cell} cell takes the input {ordered[0][1]} twice")
@@ -124,7 +130,7 @@ def parse_genotype(text: str) -> Genotype:
     shape = "expected Genotype(normal=[…], normal_concat=[…], reduce=[…], reduce_concat=[…])"
     try:
         call = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SpaceError(f"the genotype cannot be read; {shape}") from None
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Genotype"):
         raise SpaceError(f"the text is not a genotype; {shape}")

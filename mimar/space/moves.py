@@ -36,7 +36,7 @@ def _fillings(space: Space, values: dict[str, Value], made: dict[str, Value], in
     """Yield every way to complete `values`; a continuous choice is filled with its middle."""
     for i in range(index, len(space.ordered)):
         choice = space.ordered[i]
-        if not space.active(choice, made):
+        if not choice.active(made):
             continue
         if choice.name not in values:
             for value in choice.outcomes or (choice.at(0.5),):

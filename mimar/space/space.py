@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from itertools import islice
 from typing import Any
 
 import torch
@@ -32,7 +30,7 @@ class Space:
         self, choices: Iterable[Choice], constraints: Iterable[Constraint] = (), structure: Structure | None = None
     ) -> None:
         self.choices: tuple[Choice, ...] = tuple(choices)
-        self.constraints: tuple[Constraint, ...] = tuple(constraints)
+        self.constraints: tuple[Constraint, ...] = (constraints,) if callable(constraints) else tuple(constraints)
         self.structure = structure
         self._named: dict[str, Choice] = {}
         for choice in self.choices:
@@ -70,15 +68,11 @@ class Space:
 
     # -- architectures of the space ---------------------------------------------------------------------------------
 
-    def active(self, choice: Choice, values: Mapping[str, Value]) -> bool:
-        """Tell whether `choice` is active when its active parents have `values`."""
-        return not choice.when or any(p in values and holds(values[p], o) for p, o in choice.when)
-
     def complete(self, values: Mapping[str, Value], fill: Callable[[Choice], Value]) -> Architecture:
         """Keep the values of active choices, drop the others, and ask `fill` for what is missing; checks nothing."""
         made: dict[str, Value] = {}
         for choice in self.ordered:
-            if self.active(choice, made):
+            if choice.active(made):
                 made[choice.name] = values[choice.name] if choice.name in values else fill(choice)
         return Architecture.trusted(made)
 
@@ -92,9 +86,11 @@ class Space:
             if name not in self._named:
                 raise SpaceError(nearest(str(name), self._named, kind="choice"))
         for choice in self.ordered:
-            if not self.active(choice, arch):
+            if not choice.active(arch):
                 if choice.name in arch:
-                    raise SpaceError(f"choice {choice.name!r} is inactive here (it needs {_needs(choice)}) and must be absent")
+                    raise SpaceError(
+                        f"choice {choice.name!r} is inactive here (it needs {_needs(choice)}) and must be absent"
+                    )
                 continue
             if choice.name not in arch:
                 raise SpaceError(f"the architecture decides nothing for the active choice {choice.name!r}")
@@ -173,7 +169,7 @@ class Space:
                 problem = choice.problem(decided[choice.name])
                 if problem:
                     raise SpaceError(problem)
-            elif self.active(choice, decided):
+            elif choice.active(decided):
                 ready.append(choice)
                 pending.add(choice.name)
             elif any(p in pending for p, _ in choice.when):
@@ -203,7 +199,9 @@ class Space:
         if not self.constraints or free == float("inf"):
             return free
         if free > COUNTABLE:
-            raise SpaceError(f"a space with constraints is counted one by one, and {free} candidates are too many for that")
+            raise SpaceError(
+                f"a space with constraints is counted one by one, and {free} candidates are too many for that"
+            )
         return sum(1 for _ in self.enumerate())
 
     def enumerate(self) -> Iterator[Architecture]:
@@ -222,7 +220,7 @@ class Space:
             yield Architecture.trusted(dict(made))
             return
         choice = self.ordered[index]
-        if not self.active(choice, made):
+        if not choice.active(made):
             yield from self._lexicographic(made, index + 1)
             return
         for value in choice.outcomes:
@@ -234,6 +232,7 @@ class Space:
         self, arch: Architecture, *, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> dict[str, Tensor]:
         """Return the gate vector of every active choice but values: one-hot over `options`, k-hot for `some`."""
+        self.check(arch)
         gates = {}
         for choice in self.ordered:
             if choice.name in arch and choice.kind != "value":
@@ -243,6 +242,8 @@ class Space:
 
     def encode(self, archs: Sequence[Architecture], kind: str = "onehot") -> Any:
         """Return the code of several architectures; see `mimar.space.encoding` for the five kinds."""
+        for arch in archs:
+            self.check(arch)
         return encoding.encode(self, list(archs), kind)
 
     def decode(self, codes: Any, kind: str = "onehot") -> list[Architecture]:
@@ -263,28 +264,25 @@ class Space:
         choices = tuple(Choice.from_json(c) for c in data)
         return Space(choices, constraints, structure=structure_of(layout, choices))
 
-    @cached_property
-    def key(self) -> tuple[Choice, ...]:
-        """The choices without regard to their order: equal for equal decision sets."""
-        return tuple(sorted(self.choices, key=lambda c: c.name))
-
-    def first(self, n: int) -> list[Architecture]:
-        """Return the first `n` architectures of the enumeration."""
-        return list(islice(self.enumerate(), n))
-
 
 def _parents_first(named: dict[str, Choice]) -> tuple[Choice, ...]:
     for choice in named.values():
         for parent, option in choice.when:
             if parent == choice.name:
-                raise SpaceError(f"the choice {parent!r} is conditional on itself (nested in its own option {option!r})")
+                raise SpaceError(
+                    f"the choice {parent!r} is conditional on itself (nested in its own option {option!r})"
+                )
             if parent not in named:
                 raise SpaceError(f"choice {choice.name!r} is conditional: " + nearest(parent, named, kind="choice"))
             if named[parent].kind == "value":
-                raise SpaceError(f"choice {choice.name!r} cannot be conditional on {parent!r}, which is of kind 'value'")
+                raise SpaceError(
+                    f"choice {choice.name!r} cannot be conditional on {parent!r}, which is of kind 'value'"
+                )
             if option not in named[parent].options:
                 options = [str(o) for o in named[parent].options]
-                raise SpaceError(f"choice {choice.name!r} is conditional: " + nearest(str(option), options, kind="option"))
+                raise SpaceError(
+                    f"choice {choice.name!r} is conditional: " + nearest(str(option), options, kind="option")
+                )
     ordered: dict[str, Choice] = {}
     left = list(named.values())
     while left:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import permutations, product
+from itertools import pairwise, permutations, product
 from typing import Any, Protocol
 
 from mimar.core.errors import SpaceError, nearest
@@ -65,7 +65,9 @@ class NasBench201:
         try:
             return tuple([arch[f"{self.prefix}/{i}-{j}"] for i, j in NASBENCH201_EDGES])
         except KeyError as error:
-            raise SpaceError(f"this is not an architecture of the NAS-Bench-201 space: it has no choice {error}") from None
+            raise SpaceError(
+                f"this is not an architecture of the NAS-Bench-201 space: it has no choice {error}"
+            ) from None
 
     def _architecture(self, operations: Sequence[str]) -> Architecture:
         names = [f"{self.prefix}/{i}-{j}" for i, j in NASBENCH201_EDGES]
@@ -106,7 +108,7 @@ class NasBench201:
         operations = dict(zip(NASBENCH201_EDGES, self._operations(arch), strict=True))
         found = set()
         for way in ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3)):
-            sequence = [operations[edge] for edge in zip(way, way[1:], strict=False)]
+            sequence = [operations[edge] for edge in pairwise(way)]
             if "none" not in sequence:
                 found.add(_sequence_number(sequence, NASBENCH201_OPERATIONS[1:]))
         return sorted(found)
@@ -162,7 +164,7 @@ def _representatives() -> dict[str, tuple[str, ...]]:
 
 @dataclass(frozen=True)
 class Darts:
-    """Two DARTS cells: inputs 0 and 1, then nodes that each take two earlier ones; the output joins all nodes but inputs."""
+    """DARTS cells, normal and reduce or one of them: inputs 0 and 1, then nodes that each take two earlier ones; the output joins all nodes but inputs."""
 
     choices: tuple[Choice, ...]
     layout = "darts"
@@ -170,7 +172,12 @@ class Darts:
     @cached_property
     def nodes(self) -> int:
         """The number of intermediate nodes of a cell."""
-        return sum(c.name.startswith("normal/node") for c in self.choices)
+        return sum(c.name.startswith(f"{self.cells[0]}/node") for c in self.choices)
+
+    @cached_property
+    def cells(self) -> tuple[str, ...]:
+        """The names of the cells; a shallow network may have only one kind."""
+        return tuple(name for name in ("normal", "reduce") if any(c.name == f"{name}/node2" for c in self.choices))
 
     @cached_property
     def _allowed(self) -> dict[str, tuple[str, ...]]:
@@ -189,7 +196,7 @@ class Darts:
     @property
     def path_count(self) -> int:
         """The length of a path code: (cell, input, sequence of 1 to `nodes` operations)."""
-        return 4 * self._sequences
+        return 2 * len(self.cells) * self._sequences
 
     @cached_property
     def _sequences(self) -> int:
@@ -221,7 +228,7 @@ class Darts:
         the network is then the same up to the order of the output's channels. The code of a cell is the tuple of its
         nodes' (input, operation) pairs.
         """
-        return self._architecture({name: self._least(name, self._cell(arch, name)) for name in ("normal", "reduce")})
+        return self._architecture({name: self._least(name, self._cell(arch, name)) for name in self.cells})
 
     def _least(self, name: str, cell: Cell) -> Cell:
         options = tuple(self._allowed[f"{name}/{i}-{j}"] for j in range(2, 2 + self.nodes) for i in range(j))
@@ -229,16 +236,18 @@ class Darts:
 
     def simplify(self, arch: Architecture) -> Architecture:
         """Return `arch` itself: every node feeds the output and none is never derived, so nothing in a cell is dead."""
-        self._cell(arch, "normal"), self._cell(arch, "reduce")
+        for name in self.cells:
+            self._cell(arch, name)  # raises for an architecture of another space
         return arch
 
-    def enumerate(self) -> None:
-        """No order was published."""
+    def enumerate(self) -> Iterator[Architecture] | None:
+        """Return None: no order was published."""
+        return None
 
     def paths(self, arch: Architecture) -> list[int]:
-        """Number the operation sequences from each input to each node, for both cells."""
+        """Number the operation sequences from each input to each node, for every cell."""
         found: set[int] = set()
-        for c, name in enumerate(("normal", "reduce")):
+        for c, name in enumerate(self.cells):
             ways: list[list[tuple[int, tuple[str, ...]]]] = [[(0, ())], [(1, ())]]
             for pairs in self._cell(arch, name):
                 ways.append([(start, (*way, op)) for i, op in pairs for start, way in ways[i]])
@@ -247,10 +256,10 @@ class Darts:
         return sorted(found)
 
     def graph(self, arch: Architecture) -> Graph:
-        """Return both cells side by side: inputs, then for each node its two operations and their sum, then the output."""
+        """Return the cells side by side: inputs, then for each node its two operations and their sum, then the output."""
         labels: list[str] = []
         edges: list[tuple[int, int]] = []
-        for name in ("normal", "reduce"):
+        for name in self.cells:
             sums = [len(labels), len(labels) + 1]
             labels += ["input0", "input1"]
             for pairs in self._cell(arch, name):
@@ -269,12 +278,14 @@ class Darts:
         source = {b: a for a, b in edges if labels[b] in self.operations}
         cells: dict[str, Cell] = {}
         place = 0
-        for name in ("normal", "reduce"):
+        for name in self.cells:
             number = {place: 0, place + 1: 1} | {place + 4 + 3 * n: 2 + n for n in range(self.nodes)}
             try:
                 pairs = [sorted((number[source[p - d]], labels[p - d]) for d in (2, 1)) for p in list(number)[2:]]
             except KeyError:
-                raise SpaceError("this is not the graph of a DARTS architecture: an operation has no input in its cell") from None
+                raise SpaceError(
+                    "this is not the graph of a DARTS architecture: an operation has no input in its cell"
+                ) from None
             cells[name] = tuple(map(tuple, pairs))
             place += 3 + 3 * self.nodes
         return self._architecture(cells)

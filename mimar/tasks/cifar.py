@@ -170,7 +170,7 @@ def _unpacked(stamp: files.Stamp) -> tuple[Tensor, Tensor, Tensor]:
 
     path = stamp[0][0]
     try:
-        with np.load(path, allow_pickle=False) as packed:
+        with np.load(io.BytesIO(files.read(path)), allow_pickle=False) as packed:
             head, data, length, label, test = (packed[k] for k in ("head", "data", "length", "label", "test"))
     except (
         OSError,

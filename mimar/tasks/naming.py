@@ -90,9 +90,11 @@ def _path(rest: str) -> tuple[str, str]:
 
 
 def _value(kind: Any, name: str, key: str, value: str) -> Any:
+    import dataclasses
     import typing
 
-    hints = {k: v for k, v in typing.get_type_hints(kind).items() if k in kind.__dataclass_fields__ and k != "path"}
+    types = typing.get_type_hints(kind)
+    hints = {f.name: types[f.name] for f in dataclasses.fields(kind) if f.name != "path"}
     if key not in hints:
         raise UsageError(nearest(key, hints, kind=f"option of the task {name}"))
     allowed = typing.get_args(hints[key]) or (hints[key],)

@@ -1,4 +1,4 @@
-"""Fixtures of the tasks' tests: data that may be absent, small files in the published formats."""
+"""Fixtures of the tasks' tests: empty places, and small files in the published formats."""
 
 from __future__ import annotations
 
@@ -8,21 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimar.core.errors import DataAbsentError
 from mimar.tasks import locate
-
-
-@pytest.fixture
-def present():
-    """Return the place of a data set, or skip loudly, naming the set."""
-
-    def place(name):
-        try:
-            return locate.find(name)
-        except DataAbsentError as error:
-            pytest.skip(f"data set {name} is absent: {error}")
-
-    return place
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import subprocess
@@ -315,26 +316,24 @@ def test_a_network_of_the_wrong_size_is_named(bound):
         bound.loss(lambda x: (x, x), batch)
 
 
-SCRIPT = """
-import hashlib, torch
-from mimar import tasks
-from mimar.core.streams import stream
-task = tasks.digits()
-bound = task.split(3)
-h = hashlib.sha256(bound.digest().encode())
-for split in bound.splits:
-    h.update(bound.index[split].numpy().tobytes())
-for batch in bound.batches("train", stream(3, "epoch", 0), augment=tasks.Augment(1, True, 2), size=50):
-    h.update(batch.x.numpy().tobytes() + batch.y.numpy().tobytes())
-print(h.hexdigest())
-"""
+def fingerprint():
+    """Return a digest of the splits and the augmented batches of digits."""
+    bound = tasks.digits().split(3)
+    h = hashlib.sha256(bound.digest().encode())
+    for split in bound.splits:
+        h.update(bound.index[split].numpy().tobytes())
+    for batch in bound.batches("train", stream(3, "epoch", 0), augment=AUGMENT, size=50):
+        h.update(batch.x.numpy().tobytes() + batch.y.numpy().tobytes())
+    return h.hexdigest()
 
 
-def test_batches_are_identical_in_other_processes():
-    def run(hash_seed, threads):
-        environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "OMP_NUM_THREADS": threads}
-        return subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, check=True
-        ).stdout
-
-    assert run("1", "1") == run("77", "2")
+def test_batches_are_identical_in_another_process():
+    code = "import test_tasks_labelled as t; print(t.fingerprint())"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.path.dirname(__file__),
+        "PYTHONHASHSEED": "77",
+        "OMP_NUM_THREADS": "1",
+    }
+    there = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert there.stdout.strip() == fingerprint()

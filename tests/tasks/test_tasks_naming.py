@@ -33,7 +33,7 @@ def test_options_are_read_by_type():
         ("digit", "unknown task 'digit'; did you mean 'digits'"),
         ("imagenet", "unknown task 'imagenet'; there is cifar10"),
         ("arrays", r"mimar.tasks.arrays\(x, y\)"),
-        ("digits:limt=100", "unknown option of the task digits 'limt'; did you mean 'limit'"),
+        ("digits:limits=100", "unknown option of the task digits 'limits'; did you mean 'limit'"),
         ("digits:limit", "is key=value; got 'limit'"),
         ("digits:limit=many", "limit of the task digits must be a whole number; got 'many'"),
         ("digits:valid_fraction=half", "must be a number"),
@@ -41,7 +41,7 @@ def test_options_are_read_by_type():
         ("digits:name=x", "unknown option"),
         ("cifar10-packed:size=17", "size must be 32 or 16"),
         ("folder", "needs a path"),
-        ("folder:/data/x,sise=8", "did you mean 'size'"),
+        ("folder:/data/x,sizes=8", "did you mean 'size'"),
         ("folder:/data/x,path=8", "unknown option"),
     ],
 )

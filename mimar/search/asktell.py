@@ -1,0 +1,80 @@
+"""Ask/tell search with full training: a strategy proposes architectures, each is trained from scratch, the best is kept.
+
+repeat   proposals = searcher.ask(1);   figures = train(proposal);   searcher.tell(figures)
+then     the network with the best holdout accuracy is the result, tested once like every other
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from mimar.core.events import Event, Record
+from mimar.core.ranges import Count
+from mimar.core.state import State
+from mimar.evaluators import Retrain
+from mimar.search import finish
+from mimar.search.lab import Lab, checked_device
+from mimar.search.result import Result
+from mimar.search.run import Progress, run
+from mimar.strategies import Measurement, Proposal, Strategy, Trial
+from mimar.tasks import Task
+
+
+@dataclass(frozen=True)
+class AskTell:
+    """A black-box search as an expression of its parts; see the module's text for the algorithm.
+
+    `networks`: how many architectures are trained. `baseline` networks of random search stand beside the result;
+    0 by default, since every trained network of random search is one already.
+    """
+
+    name: str
+    strategy: Strategy
+    networks: Count
+    retrain: Retrain
+    net: nn.Module | str | None = None
+    task: Task | str | None = None
+    seed: int = 0
+    device: str = "cpu"
+    baseline: int | None = None
+
+    def start(self) -> State:
+        """Return the state before the first proposal."""
+        checked_device(self.device)
+        searcher = self.strategy.start(self.lab().space, self.seed)
+        return State({"phase": "search", "searcher": searcher.state_dict(), "asked": [], "trained": [], "training": {}})
+
+    def lab(self) -> Lab:
+        """Return what the search works on."""
+        return Lab(self.net, self.task, self.seed, self.device)
+
+    def events(self, state: State) -> Iterator[Event]:
+        """Advance `state` to the end; it is consistent whenever a Step is yielded."""
+        lab, json = self.lab(), state.json
+        searcher = self.strategy.start(lab.space, self.seed)
+        searcher.load_state_dict(json["searcher"])
+        while (i := len(json["trained"])) < self.networks:
+            if len(json["asked"]) == i:
+                (proposal,) = searcher.ask(1)
+                json["asked"].append(finish.plain(proposal.architecture))
+                json["searcher"] = searcher.state_dict()
+            chosen = finish.architecture(json["asked"][i])
+            for event in finish.train(self, lab, state, f"random-{i}", chosen, networks=self.networks):
+                if isinstance(event, Record) and event.data["event"] == "trained":
+                    found = Measurement(event.data["metrics"], event.data["budget"])
+                    searcher.tell([Trial(Proposal(chosen), found)])
+                    json["searcher"] = searcher.state_dict()
+                yield event
+        if json["phase"] != "done":
+            trained = json["trained"]
+            best = max(trained, key=lambda t: t["metrics"]["valid_accuracy"])
+            budget = {"search": sum(t["budget"] for t in trained), "retrain": 0.0, "baseline": 0.0}
+            yield from finish.close(self, lab, state, best, trained, budget)
+
+    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None) -> Result:
+        """Run to the end, into the folder `out` if given, and return the result; see `mimar.search.run`."""
+        return run(self, out, resume=resume, progress=progress)
