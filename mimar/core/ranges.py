@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import types
 import typing
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ class Range:
     def holds(self, value: float) -> bool:
         """Tell whether `value` lies in the interval (NaN does not)."""
         above = self.low is None or (value > self.low if self.open_low else value >= self.low)
-        return value == value and above and (self.high is None or value <= self.high)
+        return not math.isnan(value) and above and (self.high is None or value <= self.high)
 
     def __str__(self) -> str:
         least = "" if self.low is None else f"{'above' if self.open_low else 'at least'} {self.low:g}"

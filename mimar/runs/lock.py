@@ -61,10 +61,6 @@ def _acquire(folder: Path, path: Path) -> int:
             raise files.failed("write in", folder, error) from error
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _current(fd, path):
-                os.ftruncate(fd, 0)
-                files.write_all(fd, f"{os.getpid()}\n".encode())
-                return fd
         except BlockingIOError as error:
             holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
             os.close(fd)
@@ -73,7 +69,22 @@ def _acquire(folder: Path, path: Path) -> int:
         except OSError as error:
             os.close(fd)
             raise files.failed("lock", folder, error) from error
+        if _current(fd, path):
+            return _signed(fd, path)
         os.close(fd)
+
+
+def _signed(fd: int, path: Path) -> int:
+    """Write our process number into the file that we hold."""
+    try:
+        os.ftruncate(fd, 0)
+        files.write_all(fd, f"{os.getpid()}\n".encode())
+    except OSError as error:
+        with suppress(OSError):
+            os.unlink(path)
+        os.close(fd)
+        raise files.failed("lock", path.parent, error) from error
+    return fd
 
 
 def _current(fd: int, path: Path) -> bool:

@@ -144,6 +144,7 @@ def _keep(state: State, found: dict[str, Any]) -> None:
     derived = trained[0]["network"] == "derived" if trained else False
     if not derived and found["metrics"]["valid_accuracy"] > best:
         net = state.group("net")
+        state.drop("final")
         state.put("final", net.keys(), (t.clone() for t in net.values()))
     trained.append({k: found[k] for k in ("network", "architecture", "metrics", "budget")})
     state.json["training"] = {}

@@ -135,8 +135,33 @@ class Choice:
         if prior and self.prior is not None:
             index = bisect_right(self._cumulative, u * self._cumulative[-1])
         else:
-            index = int(u * len(self.outcomes))
-        return self.outcomes[min(max(index, 0), len(self.outcomes) - 1)]
+            index = int(u * self.count)
+        return self._numbered(min(max(index, 0), int(self.count) - 1))
+
+    def _numbered(self, index: int) -> Value:
+        """Return `outcomes[index]`; combinations are not listed for it, since there may be very many."""
+        if self.kind != "some":
+            return self.allowed[index]
+        taken: list[Any] = []
+        for i, option in enumerate(self.allowed):
+            with_it = math.comb(len(self.allowed) - i - 1, self.k - len(taken) - 1) if len(taken) < self.k else 0
+            if index < with_it:
+                taken.append(option)
+            else:
+                index -= with_it
+        return tuple(taken)
+
+    def _number(self, value: Value) -> int:
+        """Return the place of `value` in `outcomes`."""
+        if self.kind != "some":
+            return self.allowed.index(value)
+        number, left = 0, self.k
+        for i, option in enumerate(self.allowed):
+            if option in value:
+                left -= 1
+            elif left:
+                number += math.comb(len(self.allowed) - i - 1, left - 1)
+        return number
 
     def active(self, values: Mapping[str, Value]) -> bool:
         """Tell whether the choice is active, given the values of all active parents."""
@@ -153,7 +178,7 @@ class Choice:
             if self.log:
                 return math.log(value / low) / math.log(high / low)
             return float((value - low) / (high - low))
-        return (self.outcomes.index(value) + 0.5) / len(self.outcomes)
+        return (self._number(value) + 0.5) / self.count
 
     def steps(self, value: Value) -> tuple[Value, ...]:
         """Return the values one step from `value`: adjacent sizes, a tenth of a range up and down, or all others."""
@@ -175,13 +200,13 @@ class Choice:
             return f"choice {self.name!r} must lie between {low} and {high}, not {value!r}"
         if self.kind == "some":
             return self._some_problem(value)
-        return None if _in(value, self.allowed) else self._unknown(value)
+        return None if self._has(value) else self._unknown(value)
 
     def _some_problem(self, value: Value) -> str | None:
         if not isinstance(value, tuple):
             return f"choice {self.name!r} takes a tuple of {self.k} options, not {value!r}"
         for option in value:
-            if not _in(option, self.allowed):
+            if not self._has(option):
                 return self._unknown(option)
         if len(value) != self.k or len(set(value)) != self.k:
             return f"choice {self.name!r} takes {self.k} different options, not {value!r}"
@@ -192,8 +217,15 @@ class Choice:
             else f"choice {self.name!r} takes options in their order {ordered!r}, not {value!r}"
         )
 
+    @cached_property
+    def _types(self) -> dict[Any, type]:
+        return {option: type(option) for option in self.allowed}
+
+    def _has(self, option: Any) -> bool:
+        return isinstance(option, str | int | float) and self._types.get(option) is type(option)  # True is not 1
+
     def _unknown(self, option: Any) -> str:
-        if _in(option, self.never):
+        if option in self.never:
             return f"choice {self.name!r} never takes {option!r}, which exists in the supernet only"
         return f"choice {self.name!r}: " + nearest(str(option), [str(o) for o in self.allowed], kind="option")
 
@@ -218,7 +250,3 @@ class Choice:
 def holds(value: Value, option: Any) -> bool:
     """Tell whether a parent with this value satisfies a condition on `option`."""
     return option in value if isinstance(value, tuple) else bool(value == option)
-
-
-def _in(option: Any, options: tuple[Any, ...]) -> bool:
-    return any(option == o and type(option) is type(o) for o in options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,16 +33,11 @@ class Supernet:
         self.space: Space = of(model)
         self.weight_names = tuple(name for name, _ in model.named_parameters())
         self.buffer_names = tuple(name for name, _ in model.named_buffers())
-
-    @property
-    def weights(self) -> Tensors:
-        """The model's parameters, not copies."""
-        return tuple(self.model.parameters())
-
-    @property
-    def buffers(self) -> Tensors:
-        """The model's buffers, not copies."""
-        return tuple(self.model.buffers())
+        self._modules = tuple(model.modules())  # walking a supernet costs as much as a small step
+        self._tied = len(self.weight_names) < len(list(model.named_parameters(remove_duplicate=False)))
+        self._tied |= len(self.buffer_names) < len(list(model.named_buffers(remove_duplicate=False)))
+        self.weights: Tensors = tuple(model.parameters())
+        self.buffers: Tensors = tuple(model.buffers())
 
     def gates(self, architecture: Architecture) -> dict[str, Tensor]:
         """Return the one-hot and k-hot gates of an architecture, in the type and on the device of the weights."""
@@ -79,8 +74,8 @@ class Supernet:
         arguments = x if isinstance(x, tuple) else (x,)
         token = EXECUTION.set(Reference(gates))
         try:
-            with _mode(self.model, training), isolated(0 if rng is None else draw(rng), device):
-                y = functional_call(self.model, tensors, arguments)
+            with _mode(self._modules, training), isolated(0 if rng is None else draw(rng), device):
+                y = functional_call(self.model, tensors, arguments, tie_weights=self._tied)
         finally:
             EXECUTION.reset(token)
         return (y, fresh) if update else y
@@ -94,8 +89,8 @@ class Supernet:
 
 
 @contextmanager
-def _mode(model: nn.Module, training: bool) -> Any:
-    changed = [m for m in model.modules() if m.training != training]
+def _mode(modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
+    changed = [m for m in modules if m.training != training]
     for module in changed:
         module.training = training
     try:

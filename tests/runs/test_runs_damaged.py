@@ -221,6 +221,7 @@ def test_a_disk_full_at_every_call(
                 failures += 1
                 assert "no space left" in str(error) and "\n" not in str(error)
         if disk.count < call:
+            assert call > 5
             break
         if folder.exists():
             assert not [p for p in folder.rglob(".*")], "litter"
@@ -231,7 +232,7 @@ def test_a_disk_full_at_every_call(
                 assert len(store.events()) - state["step"] <= INTERVAL
         search(folder)
         assert contents(folder) == contents(whole)
-    assert failures >= 5 and disk.count < call
+    assert failures >= (0 if half and once else 5)  # a short write that then fits is no failure
 
 
 def test_a_store_goes_on_when_the_disk_has_room_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
