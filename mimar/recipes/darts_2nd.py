@@ -52,7 +52,7 @@ def recipe(
     decay: NonNegative = 3e-4,
     alpha_lr: Positive = 3e-4,
     alpha_decay: NonNegative = 1e-3,
-    travel: NonNegative = 3.0,
+    travel: NonNegative = 10.0,
     retrain: Retrain = Retrain(epochs=30),
 ) -> Bilevel:
     return Bilevel(

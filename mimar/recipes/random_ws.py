@@ -1,7 +1,7 @@
 """Random search with weight sharing: shared weights trained on uniform random paths rank random architectures.
 
-    w ← w − η ∇_w L1(w, p) with p the one-hot gates of an architecture drawn anew in every step; then the best of
-    `candidates` drawn architectures by validation accuracy under the shared weights is retrained from scratch
+w ← w − η ∇_w L1(w, p) with p the one-hot gates of an architecture drawn anew in every step; then the best of
+`candidates` drawn architectures by validation accuracy under the shared weights is retrained from scratch
 """
 
 from torch import nn

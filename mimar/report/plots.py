@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mimar.report.markup import esc, label, num, path, svg, tag
+from mimar.report.markup import esc, label, path, svg, tag
 
 WIDTH, HEIGHT = 360.0, 200.0
 LEFT, RIGHT, TOP, BOTTOM = 46.0, 84.0, 10.0, 34.0
@@ -104,7 +104,7 @@ def _grid(xs: Axis, ys: Axis, form: Callable[[float], str], across: str) -> str:
     found = []
     for value in ys.ticks():
         y = bottom - ys.at(value) * (bottom - TOP)
-        found.append(path([(LEFT, y), (right, y)], "grid") + label(LEFT - 6, y + 4, form(value), "soft", "end"))
+        found.append(path([(LEFT, y), (right, y)], "rule") + label(LEFT - 6, y + 4, form(value), "soft", "end"))
     for value in xs.ticks(5):
         if value == round(value):  # there is no epoch 2.5
             x = LEFT + xs.at(value) * (right - LEFT)
@@ -180,7 +180,7 @@ def dots(title: str, rows: Sequence[Row], form: Callable[[float], str] = whole_p
     drawn, told = [], []
     for value in scale.ticks(4):
         x = place(value)
-        drawn.append(path([(x, 4), (x, height - 26)], "grid"))
+        drawn.append(path([(x, 4), (x, height - 26)], "rule"))
         drawn.append(label(x, height - 10, form(value), "soft", "middle"))
     for k, r in enumerate(rows):
         y, words = k * pitch + 32, f"{r.name}: " + ", ".join(form(v) for v in r.values)
@@ -209,8 +209,11 @@ def panel(title: str, series: Sequence[Line], top: float, even: float, chosen: s
     def place(point: tuple[float, float]) -> tuple[float, float]:
         return left + xs.at(point[0]) * (width - left - 4), ground - min(point[1] / top, 1.0) * (ground - ceiling)
 
-    drawn = [path([(left, y), (width - 4, y)], "grid") for y in (ground, ceiling)]
-    drawn += [label(left - 4, ground + 4, "0", "soft", "end", 9), label(left - 4, ceiling + 4, short(top), "soft", "end", 9)]
+    drawn = [path([(left, y), (width - 4, y)], "rule") for y in (ground, ceiling)]
+    drawn += [
+        label(left - 4, ground + 4, "0", "soft", "end", 9),
+        label(left - 4, ceiling + 4, short(top), "soft", "end", 9),
+    ]
     y = place((first, even))[1]
     drawn.append(path([(left, y), (width - 4, y)], "even", "1 3"))
     for s in sorted(series, key=lambda s: s is best):
@@ -230,14 +233,11 @@ def panel(title: str, series: Sequence[Line], top: float, even: float, chosen: s
     return svg(width, height, "".join(drawn), f"gates of {title}", f"at the end: {ends}{kept}", "panel")
 
 
-def legend(names: Sequence[str]) -> str:
-    """Return the key of colours and dashes, a name beside each."""
+def legend(names: Sequence[tuple[int, str]]) -> str:
+    """Return the key of colours and dashes for (series, name)."""
     found = []
-    for k, name in enumerate(names):
+    for k, name in names:
         sample = path([(0, 6), (34, 6)], f"line s{k % 8}", DASHES[k % 8])
         mark = f'<svg viewBox="0 0 34 12" width="34" height="12" aria-hidden="true">{sample}</svg>'
         found.append(tag("li", f"{mark} {esc(name)}"))
     return tag("ul", "".join(found), class_="legend")
-
-
-__all__ = ["Axis", "Line", "Row", "axis", "dots", "legend", "lines", "num", "panel", "short", "spread", "whole_percent"]

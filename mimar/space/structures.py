@@ -86,8 +86,10 @@ class NasBench201:
         """Return the cell with "none" on every edge that leaves a node without input or enters one without way to the output.
 
         The function of the cell is the same: an edge without way to the output is never used, and an edge from a node
-        without input carries a constant (exactly zero without affine batch-norm; with it, at most its bias). Nothing else
-        is rewritten: skip_connect stays, and no operation moves to another edge, so trained weights keep their places.
+        without input carries a constant. That constant is exactly zero unless a batch-norm on it has a bias, or running
+        statistics from other architectures in evaluation mode. Nothing else is rewritten: skip_connect stays, and no
+        operation moves to another edge, so trained weights keep their places. Hence it leaves fewer classes than
+        `canonical` (6,285 after both), but cells that `canonical` joins by reading through a skip_connect can stay apart.
         """
         live = dict(zip(NASBENCH201_EDGES, self._operations(arch), strict=True))
         fed, leading = {0}, {3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -23,44 +24,55 @@ def of(model: nn.Module) -> Space:
     """
     if not isinstance(model, nn.Module):
         raise SpaceError(f"mimar.space.of takes an nn.Module, not {type(model).__name__}")
-    found: dict[str, Choice] = {}
-    places: dict[str, str] = {}
-    conditions: dict[str, dict[Condition, None] | None] = {}
-    _visit(model, "", None, found, places, conditions)
-    choices = tuple(dataclasses.replace(c, when=tuple(conditions[name] or ())) for name, c in found.items())
+    found = _Found()
+    _visit(model, "", (), found)
+    choices = [dataclasses.replace(c, when=tuple(found.when[name] or ())) for name, c in found.choices.items()]
     constraints = getattr(model, "space_constraints", ())
     return Space(choices, constraints, structure=getattr(model, "space_structure", None))
 
 
-def _visit(
-    module: nn.Module,
-    path: str,
-    under: Condition | None,
-    found: dict[str, Choice],
-    places: dict[str, str],
-    conditions: dict[str, dict[Condition, None] | None],
-) -> None:
+@dataclass
+class _Found:
+    """Choices by name, where each was met first, and its conditions (None: unconditional)."""
+
+    choices: dict[str, Choice] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
+    when: dict[str, dict[Condition, None] | None] = field(default_factory=dict)
+
+
+def _visit(module: nn.Module, path: str, inside: tuple[Condition, ...], found: _Found) -> None:
+    """Collect the choices of `module`, which stands at `path` within the options `inside`, outermost first."""
     if not isinstance(module, OneOf | SomeOf):
         for name, child in module.named_children():
-            _visit(child, f"{path}.{name}" if path else name, under, found, places, conditions)
+            _visit(child, f"{path}.{name}" if path else name, inside, found)
         return
     choice = module.choice
-    first = found.setdefault(choice.name, choice)
-    places.setdefault(choice.name, path)
-    if first != choice:
-        raise SpaceError(
-            f"the choice {choice.name!r} stands at {places[choice.name] or 'the root'!r} with {_shape(first)} and at {path!r} "
-            f"with {_shape(choice)}; the same name is one decision, so give one of them another name"
-        )
-    if under is None:
-        conditions[choice.name] = None
-    else:
-        held = conditions.setdefault(choice.name, {})
-        if held is not None:
-            held[under] = None
+    _enter(choice, path or "the root", inside, found)
     for option, candidate in zip(module.options, module.candidates, strict=True):
         inner = f"{path}.{option}" if path else option
-        _visit(candidate, inner, (choice.name, option), found, places, conditions)
+        _visit(candidate, inner, (*inside, (choice.name, option)), found)
+
+
+def _enter(choice: Choice, path: str, inside: tuple[Condition, ...], found: _Found) -> None:
+    for parent, option in inside:
+        if parent == choice.name:
+            raise SpaceError(
+                f"the choice {choice.name!r} at {path!r} stands inside its own option {option!r}; give the inner one "
+                "another name"
+            )
+    first = found.choices.setdefault(choice.name, choice)
+    place = found.places.setdefault(choice.name, path)
+    if first != choice:
+        raise SpaceError(
+            f"the choice {choice.name!r} stands at {place!r} with {_shape(first)} and at {path!r} with {_shape(choice)}; "
+            "the same name is one decision, so give one of them another name"
+        )
+    if not inside:
+        found.when[choice.name] = None
+        return
+    conditions = found.when.setdefault(choice.name, {})
+    if conditions is not None:
+        conditions[inside[-1]] = None
 
 
 def _shape(choice: Choice) -> str:

@@ -1,1 +1,1 @@
-"""Comparison of recipes under equal budgets, and the evidence recorded from it."""
+"""Comparison and evidence: this room runs recipes, no recipe knows it."""

@@ -57,7 +57,9 @@ def test_json_round_trip_and_in_another_process() -> None:
         "import sys; from mimar.space import Architecture; a = Architecture.from_json(sys.stdin.read()); "
         "print(a.digest, a.to_genotype())"
     )
-    done = subprocess.run([sys.executable, "-c", code], input=arch.to_json(), capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=arch.to_json(), capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == f"{arch.digest} {arch.to_genotype()}"
 
 

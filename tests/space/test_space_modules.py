@@ -56,7 +56,10 @@ def test_attributes_and_dotted_option_names() -> None:
         (lambda: OneOf({}, name="x"), "no options"),
         (lambda: OneOf({"a": nn.Identity()}, name="x"), "only the option 'a'"),
         (lambda: OneOf({"a": nn.Identity(), "b": nn.Identity}, name="x"), "the class Identity"),
-        (lambda: OneOf({"a": nn.Identity(), "b": torch.relu}, name="x"), "option 'b' of OneOf 'x' must be an nn.Module"),
+        (
+            lambda: OneOf({"a": nn.Identity(), "b": torch.relu}, name="x"),
+            "option 'b' of OneOf 'x' must be an nn.Module",
+        ),
         (lambda: OneOf({"a": nn.Identity(), 3: nn.Identity()}, name="x"), "option name 3"),
         (lambda: OneOf([nn.Identity(), nn.Identity()], name="x"), "takes a dict"),
         (lambda: OneOf({"a": nn.Identity(), "b": nn.Identity()}, name=""), "non-empty string"),
@@ -145,11 +148,11 @@ def test_same_name_with_other_options(other: nn.Module, words: list[str]) -> Non
 
 
 def test_circles_are_named() -> None:
-    with pytest.raises(SpaceError, match="'x' is conditional on itself"):
+    with pytest.raises(SpaceError, match="'x' at 'a' stands inside its own option 'a'"):
         space.of(two("x", a=two("x", a=nn.Identity(), b=nn.Identity()), b=nn.Identity()))
     one = two("p", a=two("q", a=nn.Identity(), b=nn.Identity()), b=nn.Identity())
     other = two("q", a=two("p", a=nn.Identity(), b=nn.Identity()), b=nn.Identity())
-    with pytest.raises(SpaceError, match="two|circle|itself"):
+    with pytest.raises(SpaceError, match="form a circle"):
         space.of(nn.Sequential(two("r", a=one, b=nn.Identity()), two("s", a=other, b=nn.Identity())))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from mimar.core.derivatives import Loss, gradient
@@ -30,6 +31,7 @@ class FirstOrder:
     ) -> Tensors:
         return self.explain(outer, inner, weights, alphas, lr=lr).told()
 
+    @torch.enable_grad()
     def explain(
         self, outer: Loss, inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, lr: float
     ) -> Explanation:
@@ -60,6 +62,7 @@ class SingleLevel:
     ) -> Tensors:
         return self.explain(outer, inner, weights, alphas, lr=lr).told()
 
+    @torch.enable_grad()
     def explain(
         self, outer: Loss, inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, lr: float
     ) -> Explanation:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from mimar.core.derivatives import Curvature, Loss, gradient, mixed_difference
@@ -42,6 +43,7 @@ class Unrolled:
     ) -> Tensors:
         return self.explain(outer, inner, weights, alphas, lr=lr).told()
 
+    @torch.enable_grad()
     def explain(
         self, outer: Loss, inner: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], *, lr: float
     ) -> Explanation:

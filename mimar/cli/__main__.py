@@ -1,0 +1,5 @@
+"""`python -m mimar.cli` is `mimar`."""
+
+from mimar.cli import main
+
+main()

@@ -1,0 +1,55 @@
+"""A run's trained network as a file that needs no mimar: a torch.export program, or ONNX."""
+
+from __future__ import annotations
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mimar import runs
+from mimar.cli.work import rebuilt
+from mimar.core.errors import MimarError, RunError, UsageError, nearest
+from mimar.core.state import State
+from mimar.evaluators.train import network
+from mimar.search import finish
+
+ENDINGS = {"torch": "model.pt2", "onnx": "model.onnx"}
+
+
+def write(folder: Path, form: str, out: Path | None = None) -> Path:
+    """Write the network of a finished run, by default into its folder, for batches of any size; return the file.
+
+    torch: a program for `torch.export.load(file).module()`, weights included, which nothing of mimar is needed to run.
+    """
+    if form not in ENDINGS:
+        raise UsageError(nearest(form, ENDINGS, kind="format"))
+    if form == "onnx" and not all(map(find_spec, ("onnx", "onnxscript"))):
+        raise MimarError("exporting to ONNX needs more packages: pip install 'mimar[export]'")
+    model, example = trained(folder)
+    path = out or folder / ENDINGS[form]
+    program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
+    try:
+        if form == "torch":
+            with path.open("wb") as file:
+                torch.export.save(program, file)
+        else:
+            torch.onnx.export(program, f=str(path), dynamo=True, input_names=["x"], output_names=["y"], verbose=False)
+    except OSError as error:
+        raise MimarError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def trained(folder: Path) -> tuple[nn.Module, Tensor]:
+    """Return the trained network of a finished run and a batch of two inputs."""
+    search = rebuilt(folder)
+    with runs.open_run(folder) as store:
+        held = store.latest()
+        found = [e["result"] for e in store.events() if e["event"] == "finished"]
+    if held is None or not found:
+        raise RunError(f"{folder} is not finished; go on with: mimar resume {shlex.quote(str(folder))}")
+    lab = search.lab()
+    model = network(lab.final, finish.architecture(found[-1]["architecture"]), State(*held).group("final"))
+    return model, lab.probe().cpu().repeat(2, 1, 1, 1)

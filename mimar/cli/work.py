@@ -1,0 +1,143 @@
+"""Searching, resuming and training again: a search is built from words, run under the display, and its result told."""
+
+from __future__ import annotations
+
+import itertools
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from mimar import recipes, runs
+from mimar.cli.again import Again
+from mimar.cli.options import changed, parse
+from mimar.cli.progress import Display
+from mimar.core.describe import rebuild
+from mimar.core.errors import MimarError, RunError, SpaceError
+from mimar.core.ranges import check, hints
+from mimar.core.units import count, percent, seconds
+from mimar.search import Result
+from mimar.search import run as run_search
+from mimar.search.lab import checked_device
+from mimar.space import Architecture
+
+
+def build(recipe: str, words: Iterable[str], flags: Mapping[str, Any]) -> Any:
+    """Return the search that the words ask for; raises UsageError naming what is wrong with them."""
+    _, function = recipes.load(recipe)
+    for name, value in flags.items():
+        check("--", name, value, hints(function)[name])
+    checked_device(flags["device"])
+    return function(**parse(words, function), **flags)
+
+
+def as_words(flags: Mapping[str, Any]) -> list[str]:
+    """Return flags as the words of a command."""
+    return [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+
+
+def free_folder(recipe: str, task: str | None, seed: int) -> Path:
+    """Return runs/RECIPE-TASK-sSEED-N with the first N that is free."""
+    name = (task or "digits").partition(":")[0]
+    return free_beside(Path("runs") / f"{recipe.replace(':', '-').replace('_', '-')}-{name}", f"s{seed}")
+
+
+def free_beside(folder: Path, word: str) -> Path:
+    """Return FOLDER-WORD-N with the first N that is free."""
+    stem = folder.with_name(f"{folder.resolve().name if folder.name in ('', '..') else folder.name}-{word}")
+    return next(p for n in itertools.count(1) if not (p := stem.with_name(f"{stem.name}-{n}")).exists())
+
+
+def rebuilt(folder: Path) -> Any:
+    """Return the search of a run, and take over its number of threads, on which its bits depend."""
+    with runs.open_run(folder) as store:
+        header = store.header
+    search = rebuild(header.get("tree"))
+    if not hasattr(search, "events"):
+        raise RunError(f"{folder} does not say how it was made, so that it cannot continue")
+    torch.set_num_threads(int(header.get("versions", {}).get("threads", torch.get_num_threads())))
+    return search
+
+
+def again(folder: Path, words: Iterable[str], flags: Mapping[str, Any]) -> Again:
+    """Return the training of the architecture that a run found."""
+    search = rebuilt(folder)
+    with runs.open_run(folder) as store:
+        found = [e.get("architecture") or e["result"]["architecture"] for e in store.events() if e["event"] in FOUND]
+    if not found:
+        raise RunError(f"{folder} has found no architecture yet; go on with: mimar resume {shlex.quote(str(folder))}")
+    text = Architecture({n: tuple(v) if isinstance(v, list) else v for n, v in found[-1].items()}).to_json()
+    part = changed(search.retrain, words)
+    new = Again(f"{search.name}-retrain".replace("-retrain" * 2, "-retrain"), text, part, search.net, search.task, search.seed, search.device)  # fmt: skip
+    new = replace(new, **{name: value for name, value in flags.items() if value is not None})
+    checked_device(new.device)
+    return new
+
+
+FOUND = ("derived", "finished")
+
+
+def run(search: Any, folder: Path, *, resume: bool = False, inexact: bool = False, json: bool = False) -> None:
+    """Run a search into its folder, write the report, and tell the result."""
+    try:
+        with Display(search.baseline) as display:
+            result = run_search(search, folder, resume=resume, inexact=inexact, progress=display)
+        page, trouble = reported(folder)
+    except KeyboardInterrupt:
+        where = shlex.quote(str(folder))
+        saved = f"saved; continue with: mimar resume {where}"
+        raise MimarError(saved if runs.is_run(folder) else "interrupted before the run began") from None
+    if trouble:
+        typer.secho(trouble, fg="yellow", err=True)
+    if json:
+        typer.echo(result.to_json())
+    else:
+        typer.echo(told(result, folder, page))
+
+
+def reported(folder: Path) -> tuple[Path | None, str]:
+    """Write the report of a run; a failure costs the report, never the result. Return its path and what went wrong."""
+    try:
+        from mimar import report
+
+        return Path(report.write([folder])), ""
+    except Exception as error:  # noqa: BLE001 - whatever it is, the result is on disk and is told
+        return None, f"the report could not be written ({' '.join(str(error).split())}); try: mimar report {folder}"
+
+
+def told(result: Result, folder: Path, page: Path | None) -> str:
+    """Return the result as a person reads it."""
+    with runs.open_run(folder) as store:
+        layout = store.header.get("layout")
+    random, metrics = result.baseline["random"], result.metrics
+    beside = "none trained"
+    if random["n"]:
+        spread = f"mean {percent(random['mean'])} ± {percent(random['std'])} (n = {random['n']})"
+        beside = f"best {percent(random['best'])}, {spread}"
+    rows = {
+        "architecture": spelled(result.architecture, layout),
+        "test accuracy": percent(metrics.get("test_accuracy")),
+        "random": beside,
+        "parameters": count(metrics["params"]),
+        "MACs": count(metrics["macs"]),
+        "time": seconds(result.seconds),
+        "run": str(folder),
+        "report": str(page or "none"),
+    }
+    return "\n".join(f"{name:15}{text}" for name, text in rows.items())
+
+
+def spelled(architecture: Architecture, layout: str | None) -> str:
+    """Return an architecture in the notation of its space, or as a table of choices."""
+    try:
+        if layout == "nasbench201":
+            return architecture.to_nasbench201()
+        if layout == "darts":
+            return str(architecture.to_genotype())
+    except SpaceError:
+        pass  # choices beside those of the cell: the table shows them all
+    return ("\n" + " " * 15).join(f"{name} = {option}" for name, option in architecture.items())

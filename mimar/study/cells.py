@@ -1,0 +1,74 @@
+"""One cell of a study: a recipe on a task under a seed, run once and kept; many cells, several at a time.
+
+A cell is a run folder, so that an interrupted study goes on where it was killed. Every cell computes on one thread:
+its figures repeat bit for bit however many run beside it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from mimar.core.describe import describe, digest
+from mimar.core.errors import RunError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A recipe's name, its keyword arguments, and where its run is kept."""
+
+    recipe: str
+    options: Mapping[str, Any] = field(hash=False)
+
+    @property
+    def folder(self) -> str:
+        """The name of the cell's run folder, its options included as a digest."""
+        task = str(self.options.get("task", "digits")).split(":")[0]
+        return f"{self.recipe}-{task}-s{self.options.get('seed', 0)}-{digest(describe(dict(self.options)), 8)}"
+
+
+def search(cell: Cell) -> Any:
+    """Return the search of a cell."""
+    module = importlib.import_module(f"mimar.recipes.{cell.recipe.replace('-', '_')}")
+    return module.recipe(**cell.options)
+
+
+def run(cell: Cell, root: str) -> dict[str, Any]:
+    """Run a cell to its end, or take what is there, and return its finished result with all trained networks."""
+    import torch
+
+    from mimar import runs
+
+    torch.set_num_threads(1)
+    folder = Path(root) / cell.folder
+    if not (folder / "result.json").exists():
+        search(cell).run(folder, resume=runs.is_run(folder))
+    with runs.open_run(folder) as store:
+        events = store.events()
+        result = json.loads(store.read("result.json"))
+    trained = [e for e in events if e.get("event") == "trained"]
+    return {**result, "trained": trained, "versions": store.header["versions"]}
+
+
+def run_all(
+    cells: Iterable[Cell], root: str, *, workers: int = 1, tell: Callable[[str], None] = print
+) -> dict[Cell, dict[str, Any]]:
+    """Return the result of every cell; `workers` processes at a time. Raises RunError naming a cell that failed."""
+    cells = list(cells)
+    found: dict[Cell, dict[str, Any]] = {}
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(run, cell, root): cell for cell in cells}
+        for done in as_completed(waiting):
+            cell = waiting[done]
+            try:
+                found[cell] = done.result()
+            except Exception as error:
+                raise RunError(f"the study's cell {cell.folder} failed: {error}") from error
+            tell(f"{len(found)} of {len(cells)}: {cell.folder} ({found[cell]['seconds']:.0f} s)")
+    return {cell: found[cell] for cell in cells}

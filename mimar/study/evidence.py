@@ -1,0 +1,197 @@
+"""Evidence: run a recipe's behavioural checks and record figures and verdict, whatever they are.
+
+A verdict is "holds", "does not hold", or "not tested": where the gates did not move (entropy fell by less than 10 % in
+more than a quarter of the seeds), or where the difference is below what the test could have detected.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from mimar import recipes, runs
+from mimar.core.describe import PART, describe, digest
+from mimar.core.errors import DataAbsentError, UsageError, nearest
+from mimar.search.budget import baseline_size
+from mimar.search.finish import summary
+from mimar.study import cells, lookup
+from mimar.study.cells import Cell
+from mimar.study.claims import CLAIMS, BeatsRandom, NearUnroll
+from mimar.study.statistics import compare
+
+FOLDER = Path("evidence")
+WORK = Path("runs") / "evidence"
+MOST_UNMOVED = 0.25  # of the seeds
+
+Tell = Callable[[str], None]
+Results = Sequence[dict[str, Any]]
+
+
+def names() -> list[str]:
+    """Return the recipes that have behavioural checks."""
+    return sorted(CLAIMS)
+
+
+def identity(recipe: str) -> dict[str, Any]:
+    """Return what a record is valid for: the hash of the recipe at its defaults, and its parts' results-versions."""
+    module = importlib.import_module(f"mimar.recipes.{recipe.replace('-', '_')}")
+    tree = describe(module.recipe())
+    return {"hash": digest(tree), "parts": dict(sorted(_parts(tree)))}
+
+
+def _parts(tree: Any) -> Iterable[tuple[str, int]]:
+    if isinstance(tree, dict):
+        if PART in tree:
+            module, _, name = tree[PART].rpartition(".")
+            part = getattr(importlib.import_module(module), name)
+            if (version := getattr(part, "version", None)) is not None:
+                yield name, version
+        for value in tree.values():
+            yield from _parts(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _parts(value)
+
+
+def stale(folder: Path = FOLDER) -> list[str]:
+    """Return a sentence for every record that no longer belongs to its recipe."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text())
+        for key, now in identity(record["recipe"]).items():
+            if record[key] != now:
+                found.append(
+                    f"{path.name}: {key} was {record[key]} and is {now}; run mimar evidence {record['recipe']}"
+                )
+    return found
+
+
+def record(
+    wanted: Sequence[str] = (), *, folder: Path = FOLDER, work: Path = WORK, workers: int = 1, progress: Tell = print
+) -> list[Path]:
+    """Measure the claims of the recipes named (all with claims if none) and write evidence/RECIPE.json for each.
+
+    Resumable: every search is a run under `work`, taken as it is where finished. Raises UsageError for unknown names.
+    """
+    for name in wanted:
+        if name not in CLAIMS:
+            recipes.load(name)  # an unknown recipe has its own sentence
+            raise UsageError(f"no behavioural check is fixed for {name!r} yet; {nearest(name, CLAIMS, kind='check')}")
+    chosen = list(wanted) or names()
+    claims = [(name, claim) for name in chosen for claim in CLAIMS[name]]
+    searches = [c for name, claim in claims if isinstance(claim, BeatsRandom) for c in _searches(name, claim)]
+    found = cells.run_all(searches, str(work), workers=workers, tell=progress)
+    randoms = cells.run_all(_randoms(claims, found), str(work), workers=workers, tell=progress)
+    written = []
+    for name in chosen:
+        entries = [_measured(name, claim, found, randoms, progress) for claim in CLAIMS[name]]
+        body = {"recipe": name, **identity(name), "versions": runs.versions(), "claims": entries}
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.json"
+        path.write_text(json.dumps(body, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+        written.append(path)
+    return written
+
+
+def _searches(name: str, claim: BeatsRandom) -> list[Cell]:
+    return [Cell(name, {**claim.options, "task": claim.task, "seed": seed}) for seed in claim.seeds]
+
+
+def _size(result: dict[str, Any]) -> int:
+    return baseline_size(result["budget"]["search"], result["budget"]["retrain"])
+
+
+def _randoms(claims: Sequence[tuple[str, Any]], found: dict[Cell, dict[str, Any]]) -> list[Cell]:
+    """Return one random search a task and seed, as large as the dearest recipe asks; cheaper ones take its beginning."""
+    needed: dict[tuple[str, int], tuple[int, BeatsRandom]] = {}
+    for name, claim in claims:
+        if isinstance(claim, BeatsRandom):
+            for cell in _searches(name, claim):
+                key = (claim.task, cell.options["seed"])
+                needed[key] = (max(_size(found[cell]), needed.get(key, (0, claim))[0]), claim)
+    return [
+        Cell("random", {"task": t, "seed": s, "networks": n, "net": c.options["net"], "retrain": c.options["retrain"]})
+        for (t, s), (n, c) in needed.items()
+    ]
+
+
+def _measured(
+    name: str, claim: Any, found: dict[Cell, dict[str, Any]], randoms: dict[Cell, dict[str, Any]], tell: Tell
+) -> dict[str, Any]:
+    if isinstance(claim, NearUnroll):
+        return near_unroll(claim, tell)
+    ours = [found[c] for c in _searches(name, claim)]
+    by_seed = {c.options["seed"]: r for c, r in randoms.items() if c.options["task"] == claim.task}
+    return beats_random(
+        claim, ours, [by_seed[s]["trained"][: _size(r)] for s, r in zip(claim.seeds, ours, strict=True)]
+    )
+
+
+def beats_random(claim: BeatsRandom, ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
+    """Return the record of one claim: figures by seed, the comparison, the gates, the table, the verdict."""
+    summaries = [summary(list(networks)) for networks in randoms]
+    derived = [r["metrics"]["test_accuracy"] for r in ours]
+    test = compare(derived, [s["best"] for s in summaries])
+    entropies = [[r["supernet"]["entropy_before"], r["supernet"]["entropy_after"]] for r in ours]
+    unmoved = sum(not r["supernet"]["moved"] for r in ours)
+    if unmoved > MOST_UNMOVED * len(ours):
+        verdict, why = "not tested", f"the gates did not move in {unmoved} of {len(ours)} seeds"
+    elif test.verdict == "better":
+        verdict, why = "holds", f"p = {test.p:.3g}"
+    elif test.verdict == "no difference shown" and abs(test.difference) < test.detectable:
+        verdict, why = "not tested", f"the difference is below the detectable {test.detectable:.3g}"
+    else:
+        verdict, why = "does not hold", f"p = {test.p:.3g}"
+    return {
+        "claim": claim.text,
+        "task": claim.task,
+        "options": describe(dict(claim.options)),
+        "seeds": list(claim.seeds),
+        "derived": derived,
+        "random": {key: [s[key] for s in summaries] for key in ("n", "best", "mean", "std")},
+        "comparison": test.to_json(),
+        "entropy": entropies,
+        "skips": [r["supernet"]["skips"] for r in ours],
+        "seconds": [r["seconds"] for r in ours],
+        "architectures": [r["architecture"] for r in ours],
+        "table": _table(ours, randoms),
+        "verdict": verdict,
+        "why": why,
+    }
+
+
+def _table(ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
+    """Return what the real NAS-Bench-201 says of the derived and the random cells (CIFAR-10 test, 200 epochs, %)."""
+    try:
+        derived = lookup.nasbench201(r["architecture"] for r in ours)
+        drawn = lookup.nasbench201(t["architecture"] for networks in randoms for t in networks)
+    except DataAbsentError as error:
+        return {"absent": str(error)}
+    spread = {"mean": statistics.fmean(derived), "std": statistics.stdev(derived)}
+    return {"derived": derived, **spread, "random_mean": statistics.fmean(drawn), "marks": lookup.MARKS}
+
+
+def near_unroll(claim: NearUnroll, tell: Tell) -> dict[str, Any]:
+    """Return the record of the fidelity claim: cosines by seed, their means, and whether the order is the claimed one."""
+    from mimar.study.fidelity import cosines
+
+    measured = []
+    for seed in claim.seeds:
+        measured.append(cosines(seed))
+        tell(f"cosines to a long unroll, seed {seed}")
+    means = {
+        name: {ref: statistics.fmean(m["estimators"][name][ref] for m in measured) for ref in measured[0]["references"]}
+        for name in measured[0]["estimators"]
+    }
+    ref = measured[0]["references"][0]
+    best, second, third, first = (
+        means[n][ref] for n in ("neumann K=10, auto", "neumann K=2, lr", "second order", "first order")
+    )
+    holds = best > second >= third > first
+    why = f"{best:.4f}, {second:.4f}, {third:.4f}, {first:.4f} against {ref}"
+    verdict = "holds" if holds else "does not hold"
+    return {"claim": claim.text, "means": means, "measured": measured, "verdict": verdict, "why": why}

@@ -1,0 +1,5 @@
+"""Kit."""
+
+
+def check_space() -> None:
+    """X."""

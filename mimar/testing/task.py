@@ -1,0 +1,5 @@
+"""Kit."""
+
+
+def check_task() -> None:
+    """X."""
