@@ -9,11 +9,10 @@ import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import typer
 
@@ -21,24 +20,24 @@ from mimar.core.errors import MimarError
 from mimar.core.units import percent
 
 
-@dataclass
+@dataclass(frozen=True)
 class Child:
     """One seed's process; its own session, so that Ctrl-C reaches it once and through us."""
 
     seed: int
     folder: Path
     process: subprocess.Popen[str]
-    errors: IO[str] | None
-    lines: list[str] = field(default_factory=list)
 
     def end(self) -> dict[str, Any] | None:
         """Wait, and return the result or None."""
         stdout, _ = self.process.communicate()
-        if self.errors is not None:
-            self.errors.seek(0)
-            self.lines = self.errors.read().splitlines()
-            self.errors.close()
         return text_of.loads(stdout.splitlines()[-1]) if self.process.returncode == 0 else None
+
+    def trouble(self) -> str:
+        """Return the last line of its log, or where it was said."""
+        log = _log(self.folder)
+        said = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        return said[-1] if said else "see above"
 
 
 def run(words: Sequence[str], seeds: range, folder: Path, *, workers: int, json: bool) -> None:
@@ -47,7 +46,7 @@ def run(words: Sequence[str], seeds: range, folder: Path, *, workers: int, json:
     Raises MimarError when seeds failed, after the others have ended, and on Ctrl-C with how to go on.
     """
     found: dict[int, dict[str, Any]] = {}
-    failed: dict[int, str] = {}
+    failed: list[int] = []
     waiting, running = list(seeds), list[Child]()
     try:
         while waiting or running:
@@ -58,8 +57,8 @@ def run(words: Sequence[str], seeds: range, folder: Path, *, workers: int, json:
             result = child.end()
             running.pop(0)
             if result is None:
-                failed[child.seed] = child.lines[-1] if child.lines else "see above"
-                typer.echo(f"seed {child.seed}: {failed[child.seed]}", err=True)
+                failed.append(child.seed)
+                typer.echo(f"seed {child.seed} failed: {child.trouble()}", err=True)
             else:
                 found[child.seed] = result
                 typer.echo(f"seed {child.seed}: {percent(result['metrics']['test_accuracy'])}", err=True)
@@ -72,22 +71,22 @@ def run(words: Sequence[str], seeds: range, folder: Path, *, workers: int, json:
 
 
 def _started(words: Sequence[str], seed: int, folder: Path, workers: int) -> Child:
+    """Start a process; one of several writes a log, since their displays would overwrite each other."""
     place = folder / f"seed-{seed}"
-    command = [sys.executable, "-m", "mimar.cli", "search", *words]
-    command += ["--seed", str(seed), "--out", str(place), "--json"]
-    threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))} if workers > 1 else {}
-    errors = (
-        tempfile.TemporaryFile("w+", encoding="utf-8") if workers > 1 else None
-    )  # displays would overwrite each other
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=errors,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, **threads},
-    )
-    return Child(seed, place, process, errors)
+    command = [sys.executable, "-m", "mimar.cli", "search", *words, "--seed", str(seed), "--out", str(place), "--json"]
+    if workers == 1:
+        return Child(seed, place, subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True))
+    folder.mkdir(parents=True, exist_ok=True)
+    share = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // workers))}
+    with _log(place).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True, env=share
+        )
+    return Child(seed, place, process)
+
+
+def _log(place: Path) -> Path:
+    return place.with_name(f"{place.name}.log")
 
 
 def _stopped(running: list[Child], waiting: list[int], words: Sequence[str], folder: Path) -> str:

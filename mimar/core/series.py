@@ -1,14 +1,15 @@
-"""Linear solves with a symmetric operator known only by its products: Neumann series, conjugate gradient, power iteration."""
+"""Linear solves with a symmetric operator known only by its products: Neumann series, conjugate gradient; their spectra."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mimar.core.trees import Tensors, add, dot, norm, scale, zeros_like
+from mimar.core.trees import Tensors, add, dot, finite, norm, scale, zeros_like
 
 Product = Callable[[Sequence[Tensor]], Tensors]
 
@@ -80,3 +81,32 @@ def power_iteration(product: Product, like: Sequence[Tensor], *, iterations: int
             break
         x = scale(y, 1 / estimate)
     return estimate, residual
+
+
+def lanczos(product: Product, like: Sequence[Tensor], *, iterations: int, seed: int = 0) -> tuple[float, float]:
+    """Return (largest |Ritz value| θ of a Krylov space of `iterations` products, its residual ‖Ax − θx‖).
+
+    θ never exceeds the largest |eigenvalue|, and is the best estimate that these products allow: exact after n of them
+    for a size n. The start is drawn from a generator of its own, so that no other stream moves.
+    """
+    rng = torch.Generator().manual_seed(seed)
+    x = tuple(torch.randn(a.shape, generator=rng, dtype=torch.float64).to(a) for a in like)
+    x, before, length = scale(x, 1 / max(norm(x), 1e-300)), zeros_like(x), 0.0
+    diagonal: list[float] = []
+    beside: list[float] = []
+    for _ in range(iterations):
+        y = add(product(x), before, -length)
+        diagonal.append(float(dot(x, y)))
+        y = add(y, x, -diagonal[-1])
+        length = norm(y)
+        beside.append(length)
+        if length <= 1e-6 * max(map(abs, diagonal)):  # the space is invariant: what is left is round-off
+            break
+        before, x = x, scale(y, 1 / length)
+    small = torch.tensor(diagonal, dtype=torch.float64).diag()
+    off = torch.tensor(beside[:-1], dtype=torch.float64)
+    if not finite((small, off)):
+        return math.nan, math.nan
+    values, vectors = torch.linalg.eigh(small + off.diag(1) + off.diag(-1))
+    best = int(values.abs().argmax())
+    return float(values[best].abs()), float(beside[-1] * vectors[-1, best].abs())

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+import safetensors.torch
+
 from mimar import runs
 from mimar.core.describe import describe, digest
 from mimar.core.errors import MimarError, OutOfMemoryError, RunError
@@ -52,7 +54,6 @@ def header(search: Search) -> dict[str, Any]:
     """Return run.json: what the run is, resolved to the last option."""
     lab, tree = search.lab(), describe(search)
     return {
-        "format": 1,
         "recipe": search.name,
         "task": lab.data.task.name,
         "data": lab.data.digest(),
@@ -180,6 +181,9 @@ def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Inte
     if not data:  # resumed after the end
         data = next(e["result"] for e in store.events() if e.get("event") == "finished")
     found = _result(search, state, data, spent + time.monotonic() - begun, str(store.folder))
+    store.write(
+        "model.safetensors", safetensors.torch.save({n: t.contiguous() for n, t in state.group("final").items()})
+    )
     store.write("result.json", found.to_json() + "\n")
     return found
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from mimar.core.errors import SpaceError, nearest
 
+LISTED = 1000  # combinations up to this number are listed once, more are computed each time
 KINDS = ("one", "some", "size", "value")
 Value = Any  # an option (str, int, float), or a tuple of options for the kind `some`
 
@@ -112,7 +113,7 @@ class Choice:
             return ()
         return tuple(combinations(self.allowed, self.k)) if self.kind == "some" else self.allowed
 
-    @property
+    @cached_property
     def count(self) -> int | float:
         """How many values the choice can take: an integer, infinite for the kind `value`."""
         if self.kind == "value":
@@ -140,8 +141,8 @@ class Choice:
 
     def _numbered(self, index: int) -> Value:
         """Return `outcomes[index]`; combinations are not listed for it, since there may be very many."""
-        if self.kind != "some":
-            return self.allowed[index]
+        if self.kind != "some" or self.count <= LISTED:
+            return self.outcomes[index]
         taken: list[Any] = []
         for i, option in enumerate(self.allowed):
             with_it = math.comb(len(self.allowed) - i - 1, self.k - len(taken) - 1) if len(taken) < self.k else 0

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mimar.core.errors import DivergenceWarning, UsageError
-from mimar.core.series import neumann, power_iteration
+from mimar.core.series import lanczos, neumann, power_iteration
 from mimar.core.streams import stream
 from mimar.core.trees import Tensors, flat
 from mimar.gradient.hypergradient import ConjugateGradient, Neumann
@@ -150,11 +150,19 @@ def test_auto_sees_the_damping_and_falls_back_to_lr_where_there_is_no_curvature(
     assert Neumann(0, step="auto").explain(outer, inner, *zeros(3), lr=0.7).step == 0.7
 
 
-def test_power_iteration_draws_from_no_global_generator() -> None:
+@pytest.mark.parametrize("find", [lanczos, power_iteration])
+def test_spectra_are_found_without_a_global_generator(find: Callable[..., tuple[float, float]]) -> None:
     before = torch.random.get_rng_state()
-    estimate, residual = power_iteration(lambda u: (3.0 * u[0],), (torch.zeros(4, dtype=F64),), iterations=3)
+    estimate, residual = find(lambda u: (3.0 * u[0],), (torch.zeros(4, dtype=F64),), iterations=3)
     assert (estimate, residual) == (pytest.approx(3.0), pytest.approx(0.0, abs=1e-12))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_lanczos_is_exact_in_n_products_where_powers_are_not() -> None:
+    values = torch.tensor([1.0, 0.98, 0.9, 0.5, -0.99], dtype=F64)
+    found = {f: f(lambda u: (values * u[0],), (values,), iterations=5)[0] for f in (lanczos, power_iteration)}
+    assert found[lanczos] == pytest.approx(1.0, rel=1e-9)
+    assert found[power_iteration] < 0.99
 
 
 # --- conjugate gradients --------------------------------------------------------------------------------------------
@@ -195,7 +203,10 @@ def test_real_hessians_need_damping_and_with_it_all_solvers_agree(
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             assert relative(part(outer, inner, *zeros(56), lr=1.0)[0], dense) < 1e-8, part
-    for part, name in ((Neumann(300, step="auto"), "Neumann series grows"), (ConjugateGradient(56), "ConjugateGradient")):
+    for part, name in (
+        (Neumann(300, step="auto"), "Neumann series grows"),
+        (ConjugateGradient(56), "ConjugateGradient"),
+    ):
         with pytest.warns(DivergenceWarning, match=name):
             part(outer, inner, *zeros(56), lr=1.0)
 
@@ -205,7 +216,7 @@ def test_real_hessians_need_damping_and_with_it_all_solvers_agree(
 
 def test_a_step_beyond_two_over_the_largest_eigenvalue_is_named() -> None:
     outer, inner = quadratic(eye(2), torch.ones(2, dtype=F64))
-    with pytest.warns(DivergenceWarning, match=r'its last of 4 summands is 3.38 times its first \(step 2.5\)'):
+    with pytest.warns(DivergenceWarning, match=r"its last of 4 summands is 3.38 times its first \(step 2.5\)"):
         Neumann(3, step=2.5)(outer, inner, *zeros(2), lr=1.0)
     told = Neumann(3, step=2.5).explain(outer, inner, *zeros(2), lr=1.0)
     assert told.growth == pytest.approx(1.5**3) and told.warning is not None and len(told.norms) == 4

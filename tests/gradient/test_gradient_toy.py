@@ -26,17 +26,29 @@ def toy_inner(w: Tensors, a: Tensors) -> Tensor:
     return (w[0].square() - 2 * a[0] * w[0] + a[0].square()).sum()
 
 
-def settled(part: Any, lr: float, rate: float = 0.5) -> float:
-    """Return the alpha where gradient descent along `part` comes to rest, the weight following at w*(a) = a."""
-    a = torch.tensor([1.7], dtype=F64)
-    for _ in range(2000):
-        a = a - rate * part(toy_outer, toy_inner, (a.clone(),), (a,), lr=lr)[0]
-    return float(a)
+def slope(part: Any, lr: float, a: float) -> float:
+    """Return the hypergradient at alpha = a, the weight at its own optimum w*(a) = a."""
+    point = torch.tensor([a], dtype=F64)
+    return float(part(toy_outer, toy_inner, (point.clone(),), (point,), lr=lr)[0])
 
 
-@pytest.mark.parametrize(
-    ("step", "terms"), [(0.02, -1), (0.02, 0), (0.02, 2), (0.02, 100), (0.25, 10), (0.4, 1)]
-)
+def settled(part: Any, lr: float) -> float:
+    """Return the alpha where descent comes to rest: the zero of the hypergradient, which is affine here and rises."""
+    low, high = slope(part, lr, 0.0), slope(part, lr, 1.0)
+    assert high > low
+    found = -low / (high - low)
+    assert slope(part, lr, found) == pytest.approx(0.0, abs=1e-12)
+    return found
+
+
+def test_descent_arrives_there() -> None:
+    a = 1.7
+    for _ in range(60):
+        a -= 0.5 * slope(Neumann(2, step=0.25), 9.0, a)
+    assert a == pytest.approx(2 / (2 - 0.5**3), abs=1e-9)
+
+
+@pytest.mark.parametrize(("step", "terms"), [(0.02, -1), (0.02, 0), (0.02, 2), (0.02, 100), (0.25, 10), (0.4, 1)])
 def test_neumann_has_the_fixed_points_of_the_toy(step: float, terms: int) -> None:
     wanted = 2 / (2 - (1 - 2 * step) ** (terms + 1))
     assert settled(Neumann(terms, step=step), lr=9.0) == pytest.approx(wanted, abs=1e-6)

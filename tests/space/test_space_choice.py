@@ -17,7 +17,7 @@ from mimar.space import Choice
         ({"options": ()}, "has no options"),
         ({"options": ("a", "a")}, "'a' twice"),
         ({"options": "abc"}, "must be a tuple"),
-        ({"options": ("a", "b"), "kind": "oen"}, "did you mean 'one'"),
+        ({"options": ("a", "b"), "kind": "ones"}, "did you mean 'one'"),
         ({"options": ("a", "b"), "kind": "some", "k": 3}, "between 1 and 2"),
         ({"options": ("a", "b"), "k": 2}, "cannot take k=2"),
         ({"options": (3, 1), "kind": "size"}, "increasing"),
@@ -128,6 +128,6 @@ def test_json_round_trip(choice: Choice) -> None:
 
 def test_json_of_something_else() -> None:
     with pytest.raises(SpaceError, match="did you mean 'options'"):
-        Choice.from_json({"name": "a", "optoins": ["x"]})
+        Choice.from_json({"name": "a", "option": ["x"]})
     with pytest.raises(SpaceError, match="needs the keys"):
         Choice.from_json({"name": "a"})

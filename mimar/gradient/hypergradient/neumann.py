@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mimar.core.derivatives import Loss
 from mimar.core.ranges import Range, validate
-from mimar.core.series import neumann, power_iteration
+from mimar.core.series import lanczos, neumann
 from mimar.core.trees import Tensors, scale, zeros_like
 from mimar.gradient.hypergradient.parts import Explanation, Factors, explained, outer_slopes
 
@@ -28,7 +28,7 @@ class Neumann:
     weights. On a quadratic with γ ≤ 1/λmax(A): relative error of the series at most (1 − γ λmin)^(K+1).
 
     `step`: "lr" is the weights' learning rate (faithful to the paper's code); "auto" is 1 / (1.1 θ + r), θ and r the
-    estimate and residual of 10 power iterations, hence at most 1/λmax; or a number. `batches`: "shared" uses one
+    largest Ritz value of 10 products and its residual, hence at most 1/λmax; or a number. `batches`: "shared" uses one
     training batch in every factor (paper and code), whose average over batches is biased for K ≥ 1; "fresh" draws one
     per factor, the mixed product included, and is unbiased. `curvature`: "hessian", or "gauss-newton", which cannot be
     negative. `mixed`: "exact", or the central "difference" of the released code.
@@ -72,7 +72,7 @@ class Neumann:
             return lr
         if self.step != "auto":
             return float(self.step)
-        estimate, residual = power_iteration(factors.product(0), factors.weights, iterations=10)
+        estimate, residual = lanczos(factors.product(0), factors.weights, iterations=10)
         return 1.0 / (1.1 * estimate + residual) if estimate > 0 else lr
 
     @property
