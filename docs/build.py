@@ -5,12 +5,14 @@ A generated part stands between two comments and holds what the command prints, 
     <!-- output of: mimar --help -->
     <!-- end of output -->
 
+What `evidence/*.json` says stands between `<!-- evidence: … -->` comments in the same way (see `docs/systems.py`).
 Relative links between the pages are checked as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import re
 import shlex
@@ -20,6 +22,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- output of: (?P<command>mimar .*?) -->\n).*?(<!-- end of output -->)", re.DOTALL)
+SHOWN = re.compile(r"(<!-- evidence: (?P<words>.*?) -->\n).*?(<!-- end of evidence -->)", re.DOTALL)
 LINK = re.compile(r"\[[^\]\n]*\]\((?!\w+:|#)([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -38,8 +41,19 @@ def output(command: str) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip("\n")
 
 
+def evidence(words: str) -> str:
+    """Return what `docs/systems.py` makes of the evidence; it needs mimar, hence is loaded only where it is used."""
+    spec = importlib.util.spec_from_file_location("docs_systems", ROOT / "docs" / "systems.py")
+    if spec is None or spec.loader is None:
+        raise RuntimeError("docs/systems.py cannot be loaded")
+    systems = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(systems)
+    return str(systems.text(words))
+
+
 def renewed(text: str) -> str:
-    """Return the page with every generated part as the commands print it now."""
+    """Return the page with every generated part as the commands and the evidence have it now."""
+    text = SHOWN.sub(lambda m: f"{m[1]}{evidence(m['words'])}\n{m[3]}", text)
     return PART.sub(lambda m: f"{m[1]}```text\n{output(m['command'])}\n```\n{m[3]}", text)
 
 

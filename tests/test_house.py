@@ -20,11 +20,11 @@ import mimar
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mimar"
-BUDGET = {  # lines of all files of a room together
+BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions.md
     "core": 900,
     "kernels": 1500,
-    "space": 900,
-    "runs": 700,
+    "space": 1900,
+    "runs": 1050,
     "nets": 4000,
     "supernet": 1800,
     "tasks": 2500,
@@ -34,10 +34,10 @@ BUDGET = {  # lines of all files of a room together
     "strategies": 2000,
     "evaluators": 1500,
     "schedulers": 600,
-    "search": 700,
+    "search": 1200,
     "report": 1200,
     "study": 1500,
-    "cli": 500,
+    "cli": 1100,
     "testing": 1200,
 }
 ROOMS = {*BUDGET, "recipes"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import traceback
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,9 +28,7 @@ class Sentences(TyperGroup):
             typer.echo("mimar: interrupted", err=True)
             raise typer.Exit(1) from None
         except Exception as error:
-            if isinstance(error, typer.Abort | BrokenPipeError) or hasattr(
-                error, "exit_code"
-            ):  # typer ends these itself
+            if hasattr(error, "exit_code") or isinstance(error, typer.Abort | BrokenPipeError):  # typer's own to end
                 raise
             if ctx.params.get("debug"):
                 traceback.print_exc()
@@ -69,14 +66,18 @@ Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="where tensors liv
 Baseline = Annotated[int | None, typer.Option(help="random networks beside the result; by default as many as cost the same")]  # fmt: skip
 
 
-@app.callback()
-def whole(
-    version: Annotated[bool, typer.Option("--version", help="print the version and end")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")] = False,
-) -> None:
-    if version:
+def _version(wanted: bool) -> None:
+    if wanted:
         typer.echo(f"mimar {mimar.__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def whole(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="print the traceback of a failure")] = False,
+) -> None:
+    """Read what stands before a command; both flags are used elsewhere."""
 
 
 @app.command()
@@ -112,9 +113,7 @@ def search(
 @app.command()
 def resume(
     run: Run,
-    inexact: Annotated[
-        bool, typer.Option("--inexact", help="go on with another torch, device or thread count")
-    ] = False,
+    inexact: Annotated[bool, typer.Option("--inexact", help="go on with another torch or device")] = False,
     json: Json = False,
 ) -> None:
     """Continue a run where it stopped: bit for bit as if it had not."""
@@ -180,17 +179,17 @@ def cite(recipe: Recipe) -> None:
 
 
 @app.command()
-def evidence(recipes: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE ...]")] = None) -> None:
+def evidence(
+    recipes: Annotated[list[str] | None, typer.Argument(metavar="[RECIPE ...]", help="by default all")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="so many searches at once")] = 1,
+) -> None:
     """Measure again what recipes claim, into evidence/RECIPE.json."""
-    from mimar.recipes import file_of, names
-
-    for name in recipes or ():
-        file_of(name)
     try:
-        study = importlib.import_module("mimar.study.evidence")
-    except ModuleNotFoundError as error:
+        from mimar.study import evidence as study
+    except ImportError as error:
         raise MimarError(f"evidence cannot be measured with this installation: {error}") from error
-    study.record(list(recipes or names()), progress=lambda told: typer.echo(str(told), err=True))
+    for path in study.record(recipes or (), workers=workers, progress=lambda told: typer.echo(told, err=True)):
+        typer.echo(str(path))
 
 
 @app.command()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,14 +35,22 @@ def write(folder: Path, form: str, out: Path | None = None) -> Path:
     path = out or folder / ENDINGS[form]
     program = torch.export.export(model, (example,), dynamic_shapes=({0: torch.export.Dim.DYNAMIC},))
     try:
-        if form == "torch":
-            with path.open("wb") as file:
-                torch.export.save(program, file)
-        else:
-            torch.onnx.export(program, f=str(path), dynamo=True, input_names=["x"], output_names=["y"], verbose=False)
+        _save(program, form, path)
     except OSError as error:
         raise MimarError(f"cannot write {path}: {error.strerror}") from error
     return path
+
+
+def _save(program: torch.export.ExportedProgram, form: str, path: Path) -> None:
+    if form == "torch":
+        with path.open("wb") as file:
+            torch.export.save(program, file)
+        return
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it names packages that are absent and not needed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the exporter's own use of torch
+        names: Any = {"input_names": ["x"], "output_names": ["y"]}
+        torch.onnx.export(program, f=str(path), dynamo=True, external_data=False, verbose=False, **names)
 
 
 def trained(folder: Path) -> tuple[nn.Module, Tensor]:

@@ -100,7 +100,7 @@ def _values(given: Mapping[str, str], known: Mapping[str, Option], listed: list[
             raise UsageError(nearest(f"{owner}{key}", [f"{owner}{o.name}" for o in listed], kind="option"))
         if rest:
             nested.setdefault(head, {})[rest] = text
-        elif part is not None and not (text.lower() == "none" and fits(None, known[head].hint)):
+        elif part is not None and not (text.lower() == "none" and type(None) in _alternatives(known[head].hint)):
             first = fields(part)[0]
             raise UsageError(f"{owner}{key} is a part: set its fields, as in {owner}{key}.{first.name}={first.default}")
         else:

@@ -19,6 +19,8 @@ from mimar.core.events import Event, Step
 from mimar.core.units import percent, seconds
 
 QUIET = 5.0  # seconds between two lines where there is no terminal
+SAID = {"implicit": "implicit share"}  # what a step calls it: what a person reads
+SHARES = ("implicit share", "accuracy", "valid accuracy")
 FEWEST = 3  # random networks that a search trains at least, unless told otherwise
 
 
@@ -47,7 +49,8 @@ class Clock:
         if phase == "search" and self.baseline is None:  # the random networks cost as much as search and retraining
             return f"at least {seconds(rest + self.whole['search'])} left (random networks: number not known yet)"
         if phase == "search":
-            return f"{seconds(rest)} of search left, then training {self.baseline + 1 if self.baseline else 'one'}"
+            n = 1 + (self.baseline or 0)
+            return f"{seconds(rest)} of search left, then {n} network{'s' * (n > 1)} to train"
         if phase == "retrain" and self.baseline is None:
             n = max(FEWEST, math.ceil((self.whole.get("search", 0.0) + whole) / whole)) if whole else FEWEST
             return f"about {seconds(rest + n * whole)} left (random networks: number not known yet)"
@@ -89,7 +92,8 @@ class Display:
             if event.label != self.caption:
                 self.caption, self.figures = event.label, {}
             self.clock.note(event)
-            self.figures |= {name: _figure(name, value) for name, value in event.figures.items()}
+            told = {SAID.get(name, name): value for name, value in event.figures.items()}
+            self.figures |= {name: _figure(name, value) for name, value in told.items()}
         elif event.data["event"] == "warned":
             self.warn(event.data["text"])
         elif event.data["event"] == "epoch":
@@ -115,17 +119,17 @@ class Display:
         return ", ".join(f"{name} {text}" for name, text in self.figures.items())
 
     def _drawn(self) -> Group | Text:
-        """Return what a terminal shows: the bar with the time left, and below it the figures."""
+        """Return what a terminal shows: the bar, the time left, the figures."""
         clock = self.clock
         if not clock.total:
             return Text("preparing …")
         row = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=clock.total, completed=clock.done, width=24)
-        row.add_row(self.caption, bar, f"{100 * clock.done // clock.total} %", clock.left())
-        return Group(row, Text(self._line(), style="dim"))
+        row.add_row(self.caption, bar, f"{100 * clock.done // clock.total} %")
+        return Group(row, Text(clock.left()), Text(self._line(), style="dim"))
 
 
 def _figure(name: str, value: float) -> str:
-    if name in ("implicit share", "accuracy", "valid accuracy"):
+    if name in SHARES:
         return percent(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)

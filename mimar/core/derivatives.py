@@ -83,7 +83,9 @@ def gauss_newton(
     rest_slope = gradient(rest, w, graph=True)
 
     def product(u: Sequence[Tensor]) -> Tensors:
-        pushed = torch.autograd.grad(pulled, probes, tuple(u), retain_graph=True)  # J u, since Jᵀp is linear in p
+        held = [(p, v) for p, v in zip(pulled, u, strict=True) if p.requires_grad]  # weights that the outputs depend on
+        slope = dot([p for p, _ in held], [v for _, v in held])
+        pushed = gradient(slope, probes, keep=True)  # J u, since Jᵀp is linear in p
         bent = gradient(dot(slopes, pushed), outputs, keep=True)
         back = filled(torch.autograd.grad(outputs, w, bent, retain_graph=True, allow_unused=True), w)
         return add(back, gradient(dot(rest_slope, u), w, keep=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import types
 import typing
@@ -68,7 +67,6 @@ def spell(hint: Any) -> str:
     return names.get(hint, getattr(hint, "__name__", str(hint)))
 
 
-@functools.cache
 def hints(owner: Any) -> dict[str, Any]:
     """Return the resolved annotations of a class or function, extras included."""
     return typing.get_type_hints(owner, include_extras=True)

@@ -63,4 +63,6 @@ def restore_moments(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]
     parameters = [p for group in optimiser.param_groups for p in group["params"]]
     for name, value in tensors.items():
         index, _, key = name.partition("/")
-        optimiser.state[parameters[int(index)]][key] = value.detach().clone()
+        weight = parameters[int(index)]
+        moved = value.to(weight.device) if value.shape == weight.shape else value  # step counts stay on the CPU
+        optimiser.state[weight][key] = moved.detach().clone()

@@ -31,7 +31,7 @@ def norm(x: Sequence[Tensor]) -> float:
     """Return the Euclidean norm of all entries together."""
     if not x:
         return 0.0
-    return float(torch.stack(torch._foreach_norm(list(x))).norm())
+    return float(torch.stack(torch._foreach_norm([a.detach() for a in x])).norm())
 
 
 def zeros_like(x: Sequence[Tensor]) -> Tensors:

@@ -4,104 +4,85 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mimar.report.markup import esc, figure, note, tag
-from mimar.report.plots import Line, legend, lines, panel, whole_percent
+from mimar.report.markup import Markup, figure, join, note, tag
+from mimar.report.plots import Line, legend, lines, panel, short, whole_percent
 from mimar.report.reading import Run, items, mapping, number, series
-from mimar.report.words import network_name
+from mimar.report.words import called
 
 MOST = 60  # panels of one page
 
 
-def gates(run: Run, colours: Mapping[str, int]) -> str:
-    """Return one panel a choice, grouped by the first part of its name."""
-    choices = {name: found for name in run.options if (found := _trajectories(run, name, colours))}
-    still = [name for name, found in choices.items() if all(y == 1 for s in found for _, y in s.points)]
-    shown = {name: found for name, found in choices.items() if name not in still}
+def gates(run: Run, colours: Mapping[str, int]) -> Markup:
+    """Return one panel for each choice, grouped by the first part of its name."""
+    every = {name: found for name in run.options if (found := _trajectories(run, name, colours))}
+    still = [name for name, found in every.items() if all(y == 1 for s in found for _, y in s.points)]
+    shown = {name: found for name, found in every.items() if name not in still}
     if not shown:
-        return note(
-            "This run has no gates on record yet." if not run.finished else "This run has no gates: it relaxed nothing."
-        )
+        return note("No gates are on record: the search relaxed nothing, or has not finished an epoch.")
     high = max(y for found in shown.values() for s in found for _, y in s.points)
     top = next((t for t in (0.1, 0.2, 0.4, 0.6, 0.8, 1.0) if high <= t), high)
-    groups: dict[str, list[str]] = {}
+    groups: dict[str, list[Markup]] = {}
     for name, found in list(shown.items())[:MOST]:
         group, _, rest = name.rpartition("/")
-        chosen = run.architecture.get(name)
-        title = rest.replace("-", " → ") if group else rest
-        picture = panel(title, found, top, 1 / len(found), str(chosen) if chosen is not None else None)
-        groups.setdefault(group, []).append(picture)
-    used = dict.fromkeys(s.name for found in shown.values() for s in found)
-    by_series = {colours.get(name, 7): name for name in reversed(used)}
-    text = (
-        f"A panel for each choice, all on a scale from 0 to {top:g}; the strongest option is thick and named with its final "
-        "gate. The dotted line is no preference. ✓ stands where the choice is part of the derived network."
+        chosen = str(run.architecture[name]) if name in run.architecture else None
+        groups.setdefault(group, []).append(panel(rest.replace("-", " → ") if group else rest, found, top, chosen))
+    names = dict.fromkeys(s.name for found in shown.values() for s in found)
+    hint = (
+        f"One panel a choice, all from 0 to {top:g}. The option that ended highest is thick and named with its gate; "
     )
-    body = tag("p", esc(text), class_="soft") + legend([(k, by_series[k]) for k in sorted(by_series)])
+    hint += "the dotted line is no preference; ✓ names the option that the derived network has."
+    body: list[object] = [tag("p", hint, class_="hint"), legend([(colours.get(name, 7), name) for name in names][:16])]
     for group, pictures in groups.items():
-        heading = f"<h3>{esc(group)}</h3>" if len(groups) > 1 else ""
-        body += heading + tag("div", "".join(pictures), class_="panels")
+        body += [tag("h3", group) if len(groups) > 1 else "", tag("div", *pictures, class_="panels")]
     if len(shown) > MOST:
-        body += note(f"{len(shown) - MOST} more choices are left out of this page; events.jsonl has all of them.")
+        body.append(note(f"{len(shown) - MOST} more choices are left out here; events.jsonl has all of them."))
     if still:
-        body += tag(
-            "p", esc(f"Not relaxed, all their inputs take part in the search: {', '.join(still)}."), class_="soft"
-        )
-    return body
+        body.append(tag("p", f"Not relaxed, all candidates take part: {', '.join(still)}.", class_="hint"))
+    return join(*body)
 
 
 def _trajectories(run: Run, name: str, colours: Mapping[str, int]) -> list[Line]:
-    options = run.options[name]
-    points: list[list[tuple[float, float]]] = [[] for _ in options]
+    found, n = [], len(run.options[name])
     for event in run.epochs:
-        gate = [number(g) for g in items(mapping(event.get("gates")).get(name))]
-        epoch = number(event.get("epoch"))
-        if epoch is None or len(gate) != len(options) or None in gate:
-            continue
-        for found, g in zip(points, gate, strict=True):
-            found.append((epoch, g or 0.0))
-    return [Line(o, p, colours.get(o, 7)) for o, p in zip(options, points, strict=True) if p]
+        gate, epoch = [number(g) for g in items(mapping(event.get("gates")).get(name))], number(event.get("epoch"))
+        if epoch is not None and len(gate) == n and None not in gate:
+            found.append((epoch, gate))
+    each = enumerate(run.options[name] if found else ())
+    return [Line(o, [(x, gate[i] or 0.0) for x, gate in found], colours.get(o, 7)) for i, o in each]
 
 
-def curves(run: Run) -> str:
+CURVES = (  # field, name, series, top of the axis, what it means
+    ("entropy", "entropy of the relaxation", 2, 1.0, "1: no preference among the options; 0: decided."),
+    ("hyper.norm", "norm of the hypergradient", 3, None, "At the last alpha step of each epoch."),
+    ("hyper.share", "share of the implicit term", 3, 1.0, "Its norm over the sum of both norms; first order: 0."),
+    ("hyper.growth", "growth of the series", 3, 1.0, "Last over first summand; above 1 the series grows."),
+    ("skips", "skip connections", 4, None, "In the network that each epoch would derive."),
+)
+
+
+def curves(run: Run) -> Markup:
     """Return the curves of the search."""
-    losses = [Line("training", run.series("train_loss"), 0), Line("validation", run.series("valid_loss"), 1)]
-    figures = [
-        (lines("loss of the supernet", losses, log=True), "loss", "The supernet with all its options, on each half.")
+    losses = [Line(n, series(run.epochs, f"{n}_loss"), k) for k, n in enumerate(("train", "valid"))]
+    found = [
+        figure(lines("loss of the supernet", losses, log=True), "loss", "Of the supernet, on each half of the data.")
     ]
-    measured = sorted({k for e in run.epochs for k in e if k.startswith("valid_") and k != "valid_loss"})
-    for key in measured:
-        name = key.removeprefix("valid_")
-        form = {"form": whole_percent} if name == "accuracy" else {}
-        picture = lines(f"validation {name} of the supernet", [Line("validation", run.series(key), 1)], **form)
-        figures.append((picture, f"{name} on the validation half", "With the shared weights and the soft gates."))
-    entropy = lines("entropy of the gates", [Line("entropy", run.series("entropy"), 2)], low=0.0, high=1.0)
-    figures.append((entropy, "entropy of the relaxation", "1: no preference among the options; 0: decided."))
-    norm = lines("norm of the hypergradient", [Line("norm", run.series("hyper", "norm"), 3)], low=0.0, log=True)
-    figures.append((norm, "hypergradient", "Its norm at the last alpha step of each epoch."))
-    share = lines("share of the implicit term", [Line("share", run.series("hyper", "share"), 3)], low=0.0, high=1.0)
-    text = "Norm of the implicit term over the sum of both norms; 0 for a first-order method."
-    figures.append((share, "share of the implicit term", text))
-    growth = [Line("growth", [p for p in run.series("hyper", "growth") if p[1] > 0], 5)]
-    text = "Last over first summand of the series; above 1 it grows, and its result means little."
-    figures.append((lines("growth of the series", growth, low=0.0, high=1.0), "growth of the series", text))
-    skips = lines("skip connections", [Line("skips", run.series("skips"), 4)], low=0.0)
-    text = "In the network that would be derived after each epoch; a collapse to skips shows here."
-    figures.append((skips, "skip connections", text))
-    there = [figure(picture, heading, text) for picture, heading, text in figures if picture]
-    if not there:
+    for key in sorted({k for e in run.epochs for k in e if k.startswith("valid_") and k != "valid_loss"}):
+        form, name = whole_percent if key == "valid_accuracy" else short, key.removeprefix("valid_")
+        picture = lines(f"validation {name} of the supernet", [Line("valid", series(run.epochs, key), 1)], form)
+        found.append(figure(picture, f"{name} on the validation half", "With shared weights and soft gates."))
+    for key, name, k, high, hint in CURVES:
+        line = Line(key.rpartition(".")[2], series(run.epochs, *key.split(".")), k)
+        found.append(figure(lines(name, [line], low=0.0, high=high, log="norm" in key), name, hint))
+    if not any(found):
         return note("No epoch of a search is on record.")
-    body = tag("div", "".join(there), class_="grid")
-    return body if run.series("hyper", "norm") else body + note("This run has no hypergradient on record.")
+    missing = not series(run.epochs, "hyper", "norm")
+    return tag("div", *found, class_="grid") + (note("This run has no hypergradient on record.") if missing else "")
 
 
-def retraining(run: Run) -> str:
+def retraining(run: Run) -> Markup:
     """Return the training losses of the derived network and of the random ones."""
-    if not run.retraining:
-        return note("No network has begun its training from scratch.")
-    found, quiet = [], [name for name in run.retraining if name != "derived"]
-    for name, events in run.retraining.items():
-        points = series(events, "train_loss")
-        found.append(Line(network_name(name), points, 0, quiet=name != "derived"))
-    picture = lines("training loss from scratch", found, log=True)
-    text = f"Blue: the derived network; grey: {len(quiet)} random ones, trained in the same way." if quiet else ""
-    return figure(picture, "training loss", text) if picture else note("No losses of the retraining are on record.")
+    own = "derived" if "derived" in run.retraining else str(run.network.get("network"))
+    found = [Line(called(n), series(e, "train_loss"), 0, quiet=n != own) for n, e in run.retraining.items()]
+    hint = f"Grey: {sum(s.quiet for s in found)} random networks, trained in the same way." if len(found) > 1 else ""
+    picture = figure(lines("training loss from scratch", found, log=True), "training loss", hint)
+    return picture or note("No network has finished an epoch of its training from scratch.")

@@ -1,4 +1,4 @@
-"""HTML and SVG by small functions; every text goes through `esc`, so that a run cannot bring markup of its own."""
+"""HTML and SVG by small functions; text becomes markup through `esc` alone, so that a run cannot bring markup of its own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,24 @@ import html
 from collections.abc import Iterable, Sequence
 
 
-def esc(value: object) -> str:
-    """Return `value` as text that is only text in HTML and XML; what XML cannot hold becomes U+FFFD."""
-    text = "".join(c if c >= " " or c in "\n\t" else "\ufffd" for c in str(value))
-    text = text.encode("utf-8", "replace").decode()  # a lone surrogate cannot be written
-    return html.escape(text, quote=True)
+class Markup(str):
+    """Text that is markup already; what is added to it is escaped."""
+
+    def __add__(self, other: object) -> Markup:
+        return Markup(str.__add__(self, esc(other)))
+
+
+def esc(value: object) -> Markup:
+    """Return `value` as markup: text is escaped, and what XML cannot hold becomes U+FFFD; markup stays."""
+    if isinstance(value, Markup):
+        return value
+    text = "".join("\ufffd" if c < " " and c not in "\n\t" or c in "\ufffe\uffff" else c for c in str(value))
+    return Markup(html.escape(text.encode("utf-8", "replace").decode()))  # a lone surrogate cannot be written
+
+
+def join(*parts: object) -> Markup:
+    """Return the parts, one after the other, as markup."""
+    return Markup("".join(map(esc, parts)))
 
 
 def num(value: float) -> str:
@@ -18,66 +31,50 @@ def num(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".rstrip("0").rstrip(".")
 
 
-def tag(name: str, content: str = "", **attributes: object) -> str:
-    """Return an element around `content`, which is markup already; `class_` is class, `stroke_width` stroke-width."""
+def tag(name: str, *content: object, **attributes: object) -> Markup:
+    """Return an element around `content`; `class_` is the attribute class, `stroke_width` stroke-width, None is left out."""
     given = {k.rstrip("_").replace("_", "-"): num(v) if isinstance(v, float) else v for k, v in attributes.items()}
     inside = "".join(f' {k}="{esc(v)}"' for k, v in given.items() if v is not None)
-    return f"<{name}{inside}>{content}</{name}>"
+    return Markup(f"<{name}{inside}>{join(*content)}</{name}>")
 
 
-def label(x: float, y: float, words: object, class_: str = "ink", anchor: str = "start", size: float = 11) -> str:
+def label(x: float, y: float, words: object, class_: str = "ink", anchor: str = "start", size: float = 11) -> Markup:
     """Return an SVG text."""
-    return tag("text", esc(words), x=float(x), y=float(y), class_=class_, text_anchor=anchor, font_size=float(size))
+    return tag("text", words, x=float(x), y=float(y), class_=class_, text_anchor=anchor, font_size=float(size))
 
 
-def path(points: Sequence[tuple[float, float]], class_: str, dash: str | None = None) -> str:
+def path(points: Sequence[tuple[float, float]], class_: str, dash: str | None = None) -> Markup:
     """Return a polyline as an SVG path."""
-    steps = " ".join(f"{'M' if i == 0 else 'L'}{num(x)} {num(y)}" for i, (x, y) in enumerate(points))
-    return tag("path", d=steps, class_=class_, stroke_dasharray=dash)
+    way = "M" + " L".join(f"{num(x)} {num(y)}" for x, y in points)
+    return tag("path", d=way, class_=class_, stroke_dasharray=dash)
 
 
-def svg(width: float, height: float, content: str, title: str, desc: str, class_: str = "plot") -> str:
-    """Return an SVG picture with a name and a description for those who cannot see it."""
-    inside = tag("title", esc(title)) + tag("desc", esc(desc)) + content
-    return tag(
-        "svg",
-        inside,
-        xmlns="http://www.w3.org/2000/svg",
-        viewBox=f"0 0 {num(width)} {num(height)}",
-        width=num(width),
-        height=num(height),
-        class_=class_,
-        role="img",
-        aria_label=title,
-    )
+def svg(size: tuple[float, float], content: Iterable[object], title: str, desc: str, class_: str = "plot") -> Markup:
+    """Return an SVG picture of (width, height) with a name and a description for those who cannot see it."""
+    w, h = map(num, size)
+    box = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {w} {h}", "width": w, "height": h, "role": "img"}
+    return tag("svg", tag("title", title), tag("desc", desc), *content, **box, class_=class_, aria_label=title)
 
 
-def figure(picture: str, heading: str, caption: str) -> str:
-    """Return a picture under a heading, with a caption in words."""
-    inside = f"<h3>{esc(heading)}</h3>{picture}"
-    return tag("figure", inside + (tag("figcaption", esc(caption)) if caption else ""))
+def figure(picture: object, heading: str, caption: str = "") -> Markup:
+    """Return a picture under a heading, with a caption in words; nothing where there is no picture."""
+    parts = (tag("h3", heading) if heading else "", picture, tag("figcaption", caption) if caption else "")
+    return tag("figure", *parts) if picture else Markup()
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", class_: str = "") -> str:
-    """Return a table; `head` and `caption` are texts, cells are markup, the first of each row is its heading."""
-    top = "".join(tag("th", esc(h), scope="col") for h in head)
-    body = "".join(
-        tag("tr", tag("th", row[0], scope="row") + "".join(tag("td", cell) for cell in row[1:])) for row in rows
-    )
-    inside = (tag("caption", esc(caption)) if caption else "") + (f"<thead><tr>{top}</tr></thead>" if head else "")
-    return tag("table", f"{inside}<tbody>{body}</tbody>", class_=class_ or None)
+def table(head: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "", class_: str = "figures") -> Markup:
+    """Return a table that scrolls by itself where the page is too narrow; the first cell of a row is its heading."""
+    top = tag("thead", tag("tr", *(tag("th", h, scope="col") for h in head))) if head else ""
+    body = (tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in rest)) for first, *rest in rows)
+    inside = (tag("caption", caption) if caption else "", top, tag("tbody", *body))
+    return tag("div", tag("table", *inside, class_=class_), class_="scroll")
 
 
-def pairs(rows: Iterable[tuple[str, object]]) -> str:
-    """Return a table of names and values, both texts."""
-    return table((), [(esc(name), esc(value)) for name, value in rows], class_="pairs")
-
-
-def section(name: str, heading: str, content: str) -> str:
+def section(name: str, heading: str, *content: object) -> Markup:
     """Return a section of the page under a heading."""
-    return tag("section", f"<h2>{esc(heading)}</h2>{content}", id=name)
+    return tag("section", tag("h2", heading), *content, id=name)
 
 
-def note(*texts: str, class_: str = "note") -> str:
+def note(*texts: object, class_: str = "note") -> Markup:
     """Return texts in a box, a paragraph each."""
-    return tag("div", "".join(tag("p", esc(t)) for t in texts), class_=class_)
+    return tag("div", *(tag("p", text) for text in texts), class_=class_)

@@ -13,26 +13,37 @@ from typing import Any
 from mimar import runs
 from mimar.core.errors import RunError
 
-JSON = Any
+Event = dict[str, Any]
 
 
-def number(value: JSON) -> float | None:
+def number(value: Any) -> float | None:
     """Return a finite number as a float, and None for everything else."""
-    try:
-        found = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
         return None
-    return found if math.isfinite(found) else None
+    return float(value) if math.isfinite(value) else None
 
 
-def mapping(value: JSON) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
     """Return a dict, empty where `value` is none."""
     return value if isinstance(value, dict) else {}
 
 
-def items(value: JSON) -> list[Any]:
+def items(value: Any) -> list[Any]:
     """Return a list, empty where `value` is none."""
     return value if isinstance(value, list) else []
+
+
+def series(events: Iterable[Event], *keys: str) -> list[tuple[float, float]]:
+    """Return (epoch, value) of a nested field for the events that have both as finite numbers."""
+    found = []
+    for event in events:
+        value: Any = event
+        for key in keys:
+            value = mapping(value).get(key)
+        x, y = number(event.get("epoch")), number(value)
+        if x is not None and y is not None:
+            found.append((x, y))
+    return found
 
 
 @dataclass(frozen=True)
@@ -41,12 +52,12 @@ class Run:
 
     folder: Path
     header: dict[str, Any]
-    damage: tuple[str, ...]
-    epochs: tuple[dict[str, Any], ...]  # of the search
-    retraining: dict[str, list[dict[str, Any]]]  # epochs by network
-    derived: dict[str, Any]
-    trained: tuple[dict[str, Any], ...]
-    warned: tuple[dict[str, Any], ...]
+    damage: list[str]
+    epochs: list[Event]  # of the search
+    retraining: dict[str, list[Event]]  # epochs by network
+    derived: Event
+    trained: list[Event]
+    warned: list[Event]
     result: dict[str, Any]
     seconds: float | None
 
@@ -56,38 +67,28 @@ class Run:
         return f"{self.text('recipe')} on {self.text('task')}, seed {self.text('seed')}"
 
     @property
-    def layout(self) -> str | None:
-        """The published layout of the cell, or None."""
-        found = self.header.get("layout")
-        return found if isinstance(found, str) else None
+    def network(self) -> Event:
+        """The derived network's training, or that of the network which a search without derivation chose."""
+        named = [t for t in self.trained if t.get("network") == "derived"]
+        chosen = [t for t in self.trained if self.result and t.get("metrics") == self.result.get("metrics")]
+        return next(iter(named + chosen), {})
 
     @property
-    def finished(self) -> bool:
-        """Whether the run came to its end."""
-        return bool(self.result)
-
-    @property
-    def network(self) -> dict[str, Any]:
-        """The event of the derived network's training, empty before it."""
-        return next((t for t in self.trained if t.get("network") == "derived"), {})
-
-    @property
-    def others(self) -> list[dict[str, Any]]:
-        """The events of the random networks' trainings."""
+    def others(self) -> list[Event]:
+        """The trainings of the random networks; of all networks where none was derived."""
         return [t for t in self.trained if t.get("network") != "derived"]
 
     @property
     def architecture(self) -> dict[str, Any]:
         """The derived architecture as choice → option, empty before the derivation."""
-        for source in (self.result, self.derived, self.network):
-            if found := mapping(source.get("architecture")):
-                return found
-        return {}
+        found = (mapping(source.get("architecture")) for source in (self.result, self.derived, self.network))
+        return next(filter(None, found), {})
 
     @property
-    def baseline(self) -> dict[str, Any]:
-        """{n, best, mean, std} of the random networks once all of them are trained."""
-        return mapping(mapping(self.result.get("baseline")).get("random"))
+    def baseline(self) -> dict[str, float | None]:
+        """n, best, mean and std of the random networks; None each until all of them are trained."""
+        found = mapping(mapping(self.result.get("baseline")).get("random"))
+        return {key: number(found.get(key)) for key in ("n", "best", "mean", "std")}
 
     @property
     def entropies(self) -> tuple[float | None, float | None]:
@@ -96,43 +97,20 @@ class Run:
 
     @property
     def moved(self) -> bool | None:
-        """Whether the gates' entropy fell by at least 10 %; None while that is unknown."""
+        """Whether the gates' entropy fell by at least 10 %; None where that is unknown."""
         before, after = self.entropies
-        if before is not None and after is not None:
-            return before > 0 and (before - after) / before >= 0.1
-        found = self.derived.get("moved")
-        return found if isinstance(found, bool) else None
+        return None if before is None or after is None else before > 0 and (before - after) / before >= 0.1
 
     @property
     def options(self) -> dict[str, tuple[str, ...]]:
         """The options of each choice that has gates, as texts, in the order of the space."""
-        found = {}
-        for choice in map(mapping, items(self.header.get("space"))):
-            if isinstance(choice.get("name"), str) and choice.get("kind", "one") != "value":
-                found[choice["name"]] = tuple(map(str, items(choice.get("options"))))
-        return found
+        choices = [c for c in map(mapping, items(self.header.get("space"))) if c.get("kind") != "value"]
+        return {str(c.get("name")): tuple(map(str, items(c.get("options")))) for c in choices}
 
     def text(self, key: str) -> str:
         """Return a field of the header as text, a dash where it is missing."""
         found = self.header.get(key)
         return "–" if found is None else str(found)
-
-    def series(self, *path: str) -> list[tuple[float, float]]:
-        """Return (epoch, value) of a field of the search epochs where it is a finite number."""
-        return series(self.epochs, *path)
-
-
-def series(events: Iterable[dict[str, Any]], *path: str) -> list[tuple[float, float]]:
-    """Return (epoch, value) of the field at `path` for the events that have both."""
-    found = []
-    for event in events:
-        value: Any = event
-        for key in path:
-            value = mapping(value).get(key)
-        x, y = number(event.get("epoch")), number(value)
-        if x is not None and y is not None:
-            found.append((x, y))
-    return found
 
 
 def load(folder: str | os.PathLike[str]) -> Run:
@@ -143,22 +121,12 @@ def load(folder: str | os.PathLike[str]) -> Run:
             timed = mapping(json.loads(store.read("result.json")))
         except (RunError, ValueError, RecursionError):  # a run that has not ended, or a file that somebody cut
             timed = {}
-        kinds: dict[Any, list[dict[str, Any]]] = {}
-        for event in events:
-            kinds.setdefault(event.get("event") if isinstance(event.get("event"), str) else None, []).append(event)
-        retraining: dict[str, list[dict[str, Any]]] = {}
-        for event in kinds.get("epoch", []):
-            if event.get("phase") == "retrain":
-                retraining.setdefault(str(event.get("network")), []).append(event)
-        return Run(
-            folder=store.folder,
-            header=store.header,
-            damage=tuple(store.damage),
-            epochs=tuple(e for e in kinds.get("epoch", []) if e.get("phase") == "search"),
-            retraining=retraining,
-            derived=(kinds.get("derived") or [{}])[-1],
-            trained=tuple(kinds.get("trained", [])),
-            warned=tuple(kinds.get("warned", [])),
-            result=mapping((kinds.get("finished") or [{}])[-1].get("result")),
-            seconds=number(timed.get("seconds")),
-        )
+
+    def of(kind: str, phase: str | None = None) -> list[Event]:
+        return [e for e in events if e.get("event") == kind and phase in (None, e.get("phase"))]
+
+    names = dict.fromkeys(str(e.get("network")) for e in of("epoch", "retrain"))
+    retraining = {name: [e for e in of("epoch", "retrain") if str(e.get("network")) == name] for name in names}
+    derived, ended = ([{}, *of(kind)][-1] for kind in ("derived", "finished"))
+    log = of("epoch", "search"), retraining, derived, of("trained"), of("warned"), mapping(ended.get("result"))
+    return Run(store.folder, store.header, store.damage, *log, number(timed.get("seconds")))

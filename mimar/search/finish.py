@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import statistics
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
 
@@ -22,7 +23,7 @@ from mimar.gradient.derive import Strongest, strengths
 from mimar.search.budget import baseline_size
 from mimar.search.lab import Lab
 from mimar.space import Architecture
-from mimar.supernet import recalibrated
+from mimar.supernet import output_scales, recalibrated
 
 CALIBRATION = 8  # batches from which batch-norm statistics are gathered for one set of gates
 MOVED = 0.1  # a relative fall of the gates' entropy below this means that the search has found nothing
@@ -55,6 +56,16 @@ class Relaxing(Finishing, Protocol):
 def skips(chosen: Architecture) -> int:
     """Return how many choices took an operation without parameters that merely passes its input on."""
     return sum(1 for option in chosen.values() if option in ("skip", "skip_connect", "identity"))
+
+
+def loud_options(lab: Lab, batch: int) -> Iterator[Event]:
+    """Warn of choices whose options differ more than fourfold in output scale, at the fresh weights."""
+    x = next(iter(lab.data.batches("train", None, size=batch, device=lab.device)))[0]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        output_scales(lab.supernet, x)
+    for warning in caught:
+        yield Record({"event": "warned", "name": "output scale", "text": str(warning.message)})
 
 
 def derive(search: Relaxing, lab: Lab, state: State, gates: Mapping[str, Tensor], cost: float) -> Iterator[Event]:

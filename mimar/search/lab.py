@@ -12,7 +12,7 @@ from torch import nn
 
 from mimar import nets, tasks
 from mimar.core import count
-from mimar.core.errors import DataError, UsageError
+from mimar.core.errors import DataError, SpaceError, UsageError
 from mimar.core.streams import derive, isolated
 from mimar.space import Architecture, Space
 from mimar.supernet import Supernet, chosen
@@ -39,7 +39,12 @@ class Lab:
     @cached_property
     def supernet(self) -> Supernet:
         """The supernet of a fresh model, initialised under the seed."""
-        return Supernet(self._model(affine=False).to(self.device))
+        net = Supernet(self._model(affine=False).to(self.device))
+        if not net.space.choices:
+            raise SpaceError(
+                "the model has no choices; put a mimar.OneOf({...}, name=...) where something is to be found"
+            )
+        return net
 
     @cached_property
     def final(self) -> nn.Module:

@@ -54,7 +54,13 @@ def cosines(seed: int, *, epochs: int = 30, batch: int = 256) -> dict[str, Any]:
     names, values = list(alphas), tuple(alphas.values())
     weights = [w.detach().clone().requires_grad_() for w in net.weights]
     optimiser = torch.optim.SGD(weights, lr=0.05, momentum=0.9)
-    common = {"supernet": net, "relaxation": relaxation, "names": names, "data": data, "buffers": net.buffers}
+    common: dict[str, Any] = {
+        "supernet": net,
+        "relaxation": relaxation,
+        "names": names,
+        "data": data,
+        "buffers": net.buffers,
+    }
     terms = (WeightDecay(3e-4),)
     loss = torch.zeros(())
     for epoch in range(epochs):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
+from torch.utils._pytree import tree_leaves
 
 from mimar.core.errors import UsageError
 from mimar.core.streams import draw, isolated
@@ -93,24 +94,21 @@ class _Build:
 
     def _some(self, choice: SomeOf) -> nn.Module:
         root, graph = nn.Module(), fx.Graph()
-        inputs = graph.placeholder("inputs")
+        # one input for all candidates, or one for each: [x] * n and xs * n both have the right entry for candidate i < n
+        leaves = graph.call_function(tree_leaves, (graph.placeholder("inputs"),))
+        inputs = graph.call_function(operator.mul, (leaves, len(choice.candidates)))
         total: fx.Node | None = None
         for option in self.architecture[choice.name]:
             index = choice.options.index(option)
             name = f"candidate_{index}"
             root.add_module(name, self._option(choice, option))
-            term = graph.call_module(name, (graph.call_function(_input, (inputs, index)),))
+            term = graph.call_module(name, (graph.call_function(operator.getitem, (inputs, index)),))
             total = term if total is None else graph.call_function(operator.add, (total, term))
         graph.output(total)
         net = fx.GraphModule(root, graph, class_name="Sum")
         net.train(choice.training)
         self.sums.append(net)
         return net
-
-
-def _input(inputs: Any, index: int) -> Any:
-    """Return the input of one candidate: its own where each has one, else the common one."""
-    return inputs[index] if isinstance(inputs, list | tuple) else inputs
 
 
 class _Tracer(fx.Tracer):
@@ -127,6 +125,8 @@ class _Tracer(fx.Tracer):
 def _traced(module: nn.Module, sums: list[nn.Module]) -> nn.Module:
     graph = _Tracer(sums).trace(module)
     graph._tracer_cls = fx.Tracer  # the network must load where mimar is not installed
+    for node in graph.nodes:
+        node.type = None  # annotations of postponed evaluation are strings, which cannot be pickled
     net = fx.GraphModule(module, graph, class_name=type(module).__name__)
     net.train(module.training)
     return net

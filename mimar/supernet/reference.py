@@ -9,6 +9,7 @@ gradient is not multiplied, so that a one-hot supernet is the chosen network to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -25,14 +26,14 @@ class Reference:
 
     def one(self, choice: OneOf, x: tuple[Any, ...]) -> Any:
         """Return Σ_o p_o · option_o(x)."""
-        return self._sum(choice, [lambda m=m: m(*x) for m in choice.candidates])
+        return self._sum(choice, [partial(m, *x) for m in choice.candidates])
 
     def some(self, choice: SomeOf, xs: Any) -> Any:
         """Return Σ_i p_i · candidate_i(x_i), with one input for all candidates or a list with one for each."""
         xs = xs if isinstance(xs, list | tuple) else [xs] * len(choice.candidates)
         if len(xs) != len(choice.candidates):
             raise UsageError(f"choice {choice.name!r} got {len(xs)} inputs for its {len(choice.candidates)} candidates")
-        return self._sum(choice, [lambda m=m, x=x: m(x) for m, x in zip(choice.candidates, xs, strict=True)])
+        return self._sum(choice, [partial(m, one) for m, one in zip(choice.candidates, xs, strict=True)])
 
     def _sum(self, choice: OneOf | SomeOf, runs: list[Callable[[], Any]]) -> Any:
         gate = self.gates.get(choice.name)

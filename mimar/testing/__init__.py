@@ -8,6 +8,7 @@ from mimar.testing.problems import Ridge
 from mimar.testing.recipe import check_recipe
 from mimar.testing.relaxation import check_relaxation
 from mimar.testing.space import check_space
+from mimar.testing.strategy import check_strategy
 from mimar.testing.supernet import check_supernet
 from mimar.testing.task import check_task
 
@@ -17,6 +18,7 @@ __all__ = [
     "check_recipe",
     "check_relaxation",
     "check_space",
+    "check_strategy",
     "check_supernet",
     "check_task",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> float:
     """Return ‖found − wanted‖ / ‖wanted‖, absolute where `wanted` is zero; infinite where it is not a number."""
     gap, size = norm(add(found, wanted, -1.0)), norm(wanted)
     value = gap / size if size > 0 else gap
-    return value if value == value else float("inf")
+    return float("inf") if math.isnan(value) else value
 
 
 def close(found: Sequence[Tensor], wanted: Sequence[Tensor], tolerance: float, what: str) -> None:

@@ -125,7 +125,8 @@ class _Tower(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.stem(x)
         y = self.node([y, self.body(y), y])
-        return torch.as_tensor(self.head(y.mean((2, 3))))
+        logits: Tensor = self.head(y.mean((2, 3)))
+        return logits
 
 
 def _conv(size: int) -> nn.Module:

@@ -47,7 +47,7 @@ class ConjugateGradient:
     ) -> Explanation:
         """Return the hypergradient with its shares and the norm of every residual."""
         v, direct = outer_slopes(outer, weights, alphas)
-        factors = Factors(inner, weights, alphas, "shared", self.damping, self.curvature)
+        factors = Factors(inner, weights, alphas, damping=self.damping, curvature=self.curvature)
         solve = conjugate_gradient(factors.product(0), v, iterations=self.iterations)
         implicit = scale(factors.mixed(0, solve.solution), -1.0)
         warning = None

@@ -61,7 +61,7 @@ class Neumann:
         v, direct = outer_slopes(outer, weights, alphas)
         if self.terms < 0:
             return explained("Neumann", direct, zeros_like(direct))
-        factors = Factors(inner, weights, alphas, self.batches, self.damping, self.curvature)
+        factors = Factors(inner, weights, alphas, batches=self.batches, damping=self.damping, curvature=self.curvature)
         step = self._step(factors, lr)
         sum_ = neumann(factors.product, v, terms=self.terms, step=step)
         implicit = scale(factors.mixed(self.terms, sum_.solution, self.mixed), -1.0)

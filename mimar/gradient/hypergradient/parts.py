@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from mimar.core.derivatives import Curvature, Loss, gauss_newton, gradient, mixed_difference
 from mimar.core.errors import DivergenceWarning, NonFiniteError, UsageError
 from mimar.core.series import Product
-from mimar.core.trees import Tensors, add, finite, leaves, norm, zeros_like
+from mimar.core.trees import Tensors, add, finite, leaves, norm
 
 
 class Hypergradient(Protocol):
@@ -91,50 +91,53 @@ def outer_slopes(outer: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor
     return slopes[: len(w)], slopes[len(w) :]
 
 
-@dataclass(frozen=True)
 class Factors:
     """The factors A = H + ρI and C = ∂²L1/∂a∂w of an implicit term, from one training batch or a fresh one each."""
 
-    inner: Loss
-    weights: Sequence[Tensor]
-    alphas: Sequence[Tensor]
-    batches: str = "shared"
-    damping: float = 0.0
-    curvature: str = "hessian"
-
-    def __post_init__(self) -> None:
-        if self.batches == "fresh" and not hasattr(self.inner, "fresh"):
+    def __init__(
+        self,
+        inner: Any,  # a Loss; with .fresh(j) and .split(w, a) where those are asked for
+        weights: Sequence[Tensor],
+        alphas: Sequence[Tensor],
+        *,
+        batches: str = "shared",
+        damping: float = 0.0,
+        curvature: str = "hessian",
+    ) -> None:
+        if batches == "fresh" and not hasattr(inner, "fresh"):
             raise UsageError(
                 'batches="fresh" needs a loss with .fresh(j), as the search loops give; got a plain callable: use "shared"'
             )
-        if self.curvature == "gauss-newton" and not hasattr(self.inner, "split"):
+        if curvature == "gauss-newton" and not hasattr(inner, "split"):
             raise UsageError(
                 'curvature="gauss-newton" needs a loss with .split(w, a) -> (outputs, loss, rest), as the search loops '
                 'give; got a plain callable: use "hessian"'
             )
-        object.__setattr__(self, "_shared", None)
+        self.inner, self.weights, self.alphas = inner, weights, alphas
+        self.fresh, self.damping, self.gauss_newton = batches == "fresh", damping, curvature == "gauss-newton"
+        self._shared: Curvature | None = None
+
+    def _loss(self, j: int) -> Any:
+        return self.inner.fresh(j) if self.fresh else self.inner
 
     def _at(self, j: int) -> Curvature:
-        if self.batches == "fresh":
-            return Curvature(self.inner.fresh(j), self.weights, self.alphas)  # type: ignore[attr-defined]
-        if self._shared is None:  # type: ignore[has-type]
-            object.__setattr__(self, "_shared", Curvature(self.inner, self.weights, self.alphas))
-        return self._shared  # type: ignore[attr-defined,no-any-return]
+        if self.fresh:
+            return Curvature(self._loss(j), self.weights, self.alphas)
+        if self._shared is None:
+            self._shared = Curvature(self.inner, self.weights, self.alphas)
+        return self._shared
 
     def product(self, j: int) -> Product:
         """Return u ↦ (H_j + ρI) u."""
-        if self.curvature == "gauss-newton":
-            loss = self.inner.fresh(j) if self.batches == "fresh" else self.inner  # type: ignore[attr-defined]
-            base = gauss_newton(loss.split, self.weights, self.alphas)
+        base: Product
+        if self.gauss_newton:
+            base = gauss_newton(self._loss(j).split, self.weights, self.alphas)
         else:
             base = self._at(j).hessian
-        return lambda u: add(base(u), tuple(u), self.damping) if self.damping else base(u)
+        return (lambda u: add(base(u), tuple(u), self.damping)) if self.damping else base
 
     def mixed(self, j: int, u: Tensors, how: str = "exact") -> Tensors:
         """Return C_j u, exactly or by DARTS' central difference."""
-        if not self.alphas:
-            return ()
         if how == "difference":
-            loss = self.inner.fresh(j) if self.batches == "fresh" else self.inner  # type: ignore[attr-defined]
-            return mixed_difference(loss, self.weights, self.alphas, u)
-        return self._at(j).mixed(u) if u else zeros_like(self.alphas)
+            return mixed_difference(self._loss(j), self.weights, self.alphas, u)
+        return self._at(j).mixed(u)
