@@ -35,7 +35,7 @@ class Again:
 
     def lab(self) -> Lab:
         """Return what is trained on what."""
-        return Lab(self.net, self.task, self.seed, self.device)
+        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net)
 
     def events(self, state: State) -> Iterator[Event]:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""

@@ -48,7 +48,8 @@ class DivergenceWarning(UserWarning):
 def nearest(word: str, words: Iterable[str], *, kind: str) -> str:
     """Say which of `words` is nearest to the unknown `word`, as the end of an error's sentence."""
     known = sorted(words)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    begun = [name for name in known if word and name.startswith(word)]
+    close = begun or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     if close:
         return f"unknown {kind} {word!r}; did you mean {close[0]!r}?"
     listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")

@@ -50,7 +50,7 @@ def fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
-    return True
+    return isinstance(value, hint) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else True
 
 
 def spell(hint: Any) -> str:

@@ -13,7 +13,7 @@ from mimar.core import count
 from mimar.core.errors import NonFiniteError
 from mimar.core.events import Event, Record, Step
 from mimar.core.optimisers import Sgd, cosine
-from mimar.core.ranges import Range, validate
+from mimar.core.ranges import Count, Fraction, Range, Whole, validate
 from mimar.core.state import State, copy_into, moments, restore_moments
 from mimar.core.streams import derive, isolated, stream
 from mimar.evaluators.auxiliary import attach_auxiliary
@@ -22,8 +22,6 @@ from mimar.space import Architecture
 from mimar.supernet import chosen
 from mimar.tasks import Augment, BoundTask
 
-Rate = Annotated[float, Range(0.0, 1.0)]
-
 
 @dataclass(frozen=True)
 class Retrain:
@@ -31,15 +29,17 @@ class Retrain:
 
     Cosine learning rate from `optimiser.lr` to 0 over `epochs`; `drop_path` grows linearly from 0 to its value;
     `cutout` is the side of the erased square in pixels; `auxiliary` is the weight of the auxiliary head's loss, for
-    networks that name a tap for it. Trains on the split "fit", is compared on "holdout", tested once on "test".
+    networks that name a tap for it. `net`: a larger net of the same space to train in ("darts:cells=20,channels=36");
+    None is the net that was searched. Trains on the split "fit", is compared on "holdout", tested once on "test".
     """
 
-    epochs: Annotated[int, Range(1, None)] = 20
+    epochs: Count = 20
     batch: Annotated[int, Range(2, None)] = 64
     optimiser: Sgd = Sgd(decay=3e-4)
-    drop_path: Rate = 0.0
-    cutout: Annotated[int, Range(0, None)] = 0
-    auxiliary: Rate = 0.0
+    drop_path: Fraction = 0.0
+    cutout: Whole = 0
+    auxiliary: Fraction = 0.0
+    net: nn.Module | str | None = None
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -1,10 +1,10 @@
 """iDARTS: differentiable architecture search with stochastic implicit hypergradients.
 
-T weight steps, then one implicit hypergradient at the weights as they are, its inverse Hessian replaced by K + 1
-summands of a Neumann series:  g_K = ∂L2/∂α − γ (∂²L1/∂α∂w) Σ_{j=0..K} (I − γH)^j ∂L2/∂w.
+T weight steps, then one implicit hypergradient at the weights as they are, the inverse Hessian a Neumann series:
 
-Defaults are the published K = 2, γ = the weights' learning rate and T = 4 (NAS-Bench-201), at the scale of small images.
-With γ = lr the implicit term is about (K + 1) γ vᵀC; `step="auto"` or a number decouples it.
+    g_K = ∂L2/∂α − γ (∂²L1/∂α∂w) Σ_{j=0..K} (I − γH)^j ∂L2/∂w
+
+Defaults: the published K = 2, γ = the weights' learning rate, T = 4, at the scale of small images.
 """
 
 from typing import Annotated, Literal

@@ -14,6 +14,7 @@ from mimar.core.errors import SpaceError
 from mimar.space import NASBENCH201_EDGES, Architecture
 
 Point = tuple[float, float]
+WIDE, TALL, RADIUS, PITCH, LANE = 92.0, 22.0, 15.0, 104.0, 13.0  # of DARTS: operation, node, row to row, lane
 
 
 class Box(NamedTuple):
@@ -86,8 +87,8 @@ def option(value: Any) -> str:
 def _nasbench201(architecture: Architecture) -> Cell:
     architecture.to_nasbench201()  # raises unless the six edges are there
     prefix = next(iter(architecture)).rpartition("/")[0]
-    gap, base, r, wide = 114.0, 146.0, 15.0, 80.0
-    cell, across = Cell("cell", 3 * gap + 2 * r + 8, base + 88), [r + 4 + i * gap for i in range(4)]
+    gap, base, r, wide = 110.0, 146.0, 15.0, 80.0
+    cell, across = Cell("cell", 3 * gap + r + 40, base + 88), [r + 4 + i * gap for i in range(4)]
     cell.boxes = [Box(str(i), x - r, base - r, 2 * r, 2 * r) for i, x in enumerate(across)]
     for (i, j), lift in zip(NASBENCH201_EDGES, (0, 52, 0, 106, -52, 0), strict=True):  # how high the arc stands
         operation, a, b = str(architecture[f"{prefix}/{i}-{j}"]), across[i], across[j]
@@ -98,11 +99,9 @@ def _nasbench201(architecture: Architecture) -> Cell:
         cell.wires.append(Wire(arc if lift else ((a + r, base), (b - r, base)), operation, curve=bool(lift)))
         top = rim - lift + 4 if lift < 0 else (rim - lift if lift else base) - 18
         cell.boxes.append(Box(operation, (a + b) / 2 - wide / 2, top, wide, 14, "word"))
-    cell.boxes += [Box(text, across[i] - 19, base + r + 4, 38, 14, "word") for i, text in ((0, "input"), (3, "output"))]
+    cell.boxes.append(Box("input", across[0] - 19, base + r + 4, 38, 14, "word"))
+    cell.boxes.append(Box("output", across[3] - 4, base + r + 4, 38, 14, "word"))  # beside the arc that ends there
     return cell
-
-
-WIDE, TALL, RADIUS, PITCH, LANE = 92.0, 22.0, 15.0, 104.0, 13.0
 
 
 def _darts(name: str, genes: list[tuple[str, int]]) -> Cell:

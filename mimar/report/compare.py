@@ -11,12 +11,11 @@ from mimar.report.markup import Markup, join, note, section, table, tag
 from mimar.report.reading import Run, mapping, number
 
 SEEDS = 8  # below this many, a difference is no claim
-Groups = dict[tuple[str, str, str], list[Run]]
 
 
 def body(runs: Sequence[Run]) -> Markup:
     """Return the content of the page that compares `runs`."""
-    groups: Groups = {}
+    groups: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
         groups.setdefault((run.text("recipe"), run.text("task"), words.measure(run).name), []).append(run)
     again = [tag("details", tag("summary", f"{r.folder.name}, hash {r.text('hash')}"), sections.again(r)) for r in runs]
@@ -30,7 +29,9 @@ def body(runs: Sequence[Run]) -> Markup:
         text += f"These have found nothing, and their figures count as “not tested”: {', '.join(still)}."
         found.append(note(text, class_="alarm"))
     recipes, tasks = (", ".join(dict.fromkeys(g[i] for g in groups)) for i in (0, 1))
-    alike = [[r for r in runs if words.measure(r).name == name] for name in dict.fromkeys(g[2] for g in groups)]
+    alike = [
+        [r for g, own in groups.items() if g[1:] == key for r in own] for key in dict.fromkeys(g[1:] for g in groups)
+    ]
     return join(
         tag("header", tag("h1", f"{len(runs)} runs: {recipes} on {tasks}"), *found),
         section("networks", "Beside random networks", *map(sections.networks, alike), _runs(runs)),
@@ -53,7 +54,7 @@ def _runs(runs: Sequence[Run]) -> Markup:
     return table(("run", "derived", "random's choice", "random, mean ± std", "entropy"), rows, "test figures")
 
 
-def _groups(groups: Groups) -> Markup:
+def _groups(groups: dict[tuple[str, str, str], list[Run]]) -> Markup:
     rows = []
     for (recipe, task, name), runs in groups.items():
         m = words.Measure(name)
@@ -74,5 +75,5 @@ def _costs(runs: Sequence[Run]) -> Markup:
         spent = [number(mapping(run.result.get("budget")).get(k)) for k in ("search", "retrain", "baseline")]
         costs = [*("–" if v is None else count(v) for v in spent), "–" if run.seconds is None else seconds(run.seconds)]
         rows.append((run.folder.name, *sections.sizes(run.network), *costs))
-    head = ("run", "params", "MACs", "search", "retraining", "random", "time")
+    head = ("run", "params", "MACs", "search", "retrain", "random", "time")
     return table(head, rows, "derived network: parameters and MACs a sample; cost of each phase in MACs; wall time")

@@ -75,13 +75,13 @@ def curves(run: Run) -> Markup:
         found.append(figure(lines(name, [line], low=0.0, high=high, log="norm" in key), name, hint))
     if not any(found):
         return note("No epoch of a search is on record.")
-    missing = not series(run.epochs, "hyper", "norm")
-    return tag("div", *found, class_="grid") + (note("This run has no hypergradient on record.") if missing else "")
+    missing = "" if series(run.epochs, "hyper", "norm") else note("This run has no hypergradient on record.")
+    return tag("div", *found, class_="grid") + missing
 
 
 def retraining(run: Run) -> Markup:
     """Return the training losses of the derived network and of the random ones."""
-    own = "derived" if "derived" in run.retraining else str(run.network.get("network"))
+    own = run.network.get("network", "derived")
     found = [Line(called(n), series(e, "train_loss"), 0, quiet=n != own) for n, e in run.retraining.items()]
     hint = f"Grey: {sum(s.quiet for s in found)} random networks, trained in the same way." if len(found) > 1 else ""
     picture = figure(lines("training loss from scratch", found, log=True), "training loss", hint)

@@ -23,9 +23,9 @@ def alone(cells: Sequence[Cell], colours: Mapping[str, int], title: str) -> Mark
         place = f"translate({num((width - cell.width) / 2)} {num(top + 24)})"
         found.append(tag("g", _content(cell, colours), transform=place))
         top += cell.height + 36
-    ground = tag("rect", width=width, height=top, class_="ground")
+    ground = [tag("style", Markup(FILE)), tag("rect", width=width, height=top, class_="ground")]
     words = ". ".join(f"{c.name} cell: {c.words}" for c in cells)
-    return svg((width, top), [tag("style", Markup(FILE)), ground, *found], title, words, "cell") + "\n"
+    return svg((width, top), [*ground, *found], title, words, "cell") + "\n"
 
 
 def _content(cell: Cell, colours: Mapping[str, int]) -> Markup:

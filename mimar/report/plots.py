@@ -14,7 +14,6 @@ from mimar.report.markup import Markup, label, path, svg, tag
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 360.0, 200.0, 46.0, 276.0, 10.0, 166.0
 DASHES = (None, "7 3", "2 3", "9 3 2 3", "5 2", "1 4", "12 3", "3 2 1 2")
-Form = Callable[[float], str]  # a value as text
 
 
 class Line(NamedTuple):
@@ -52,14 +51,15 @@ def scale(values: Sequence[float], low: float | None = None, high: float | None 
     """Return the round ticks of an axis that holds `values`, and the given ends if these do not reach them."""
     bottom, top = (end([*values, *([v] if v is not None else [])]) for end, v in ((min, low), (max, high)))
     if top - bottom < 1e-9 * max(abs(top), 1e-3):
-        top += 0.05 * max(abs(top), 1e-3)
-        bottom -= 0.0 if low == bottom else 0.05 * max(abs(bottom), 1e-3)
+        top, bottom = top + (0.05 * abs(top) or 1.0), bottom - (0.05 * abs(bottom) if low != bottom else 0.0)
     power = 10.0 ** math.floor(math.log10((top - bottom) / 4))
     step = next(m * power for m in (1, 2, 5, 10, 20) if m * power >= 0.999 * (top - bottom) / 4)
     return [k * step for k in range(math.floor(bottom / step + 1e-9), math.ceil(top / step - 1e-9) + 1)]
 
 
-def lines(title: str, given: Sequence[Line], form: Form = short, *, log: bool = False, **ends: float | None) -> Markup:
+def lines(
+    title: str, given: Sequence[Line], form: Callable[[float], str] = short, *, log: bool = False, **ends: float | None
+) -> Markup:
     """Return series over epochs, each labelled at its end; nothing when none has a point. `form` writes the values.
 
     `log` allows a logarithmic scale where the values are positive and span a factor of more than 30; `low` and `high`
@@ -104,7 +104,7 @@ def lines(title: str, given: Sequence[Line], form: Form = short, *, log: bool = 
     return svg((WIDTH, HEIGHT), drawn, title, "; ".join(told))
 
 
-def dots(title: str, rows: Sequence[Row], form: Form = whole_percent) -> Markup:
+def dots(title: str, rows: Sequence[Row], form: Callable[[float], str] = whole_percent) -> Markup:
     """Return one row of dots for each of `rows` over a common scale, with mean (bar) ± standard deviation (band)."""
     rows = [r for r in rows if r.values]
     values = [v for r in rows for v in r.values]
@@ -117,8 +117,8 @@ def dots(title: str, rows: Sequence[Row], form: Form = whole_percent) -> Markup:
         return 16 + (value - marks[0]) / (marks[-1] - marks[0]) * (WIDTH - 36)
 
     for value in marks:
-        drawn.append(path([(across(value), 4), (across(value), height - 26)], "rule"))
-        drawn.append(label(across(value), height - 10, form(value), "soft", "middle"))
+        x = across(value)
+        drawn += [path([(x, 4), (x, height - 26)], "rule"), label(x, height - 10, form(value), "soft", "middle")]
     for k, r in enumerate(rows):
         y, words = 44.0 * k + 32, f"{r.name}: {', '.join(map(form, r.values))}"
         drawn.append(label(4, y - 14, r.name, "ink strong halo" if r.loud else "ink halo"))
@@ -165,9 +165,7 @@ def panel(title: str, given: Sequence[Line], top: float, chosen: str | None) -> 
 
 def legend(names: Sequence[tuple[int, str]]) -> Markup:
     """Return the key of colours and dashes for (series, name)."""
-    found = []
-    for k, name in names:
-        sample = path([(0, 6), (34, 6)], f"line s{k % 8}", DASHES[k % 8])
-        mark = tag("svg", sample, viewBox="0 0 34 12", width="34", height="12", aria_hidden="true")
-        found.append(tag("li", mark, f" {name}"))
+    box = {"viewBox": "0 0 34 12", "width": "34", "height": "12", "aria_hidden": "true"}
+    samples = [path([(0, 6), (34, 6)], f"line s{k % 8}", DASHES[k % 8]) for k, _ in names]
+    found = [tag("li", tag("svg", s, **box), f" {name}") for s, (_, name) in zip(samples, names, strict=True)]
     return tag("ul", *found, class_="legend")

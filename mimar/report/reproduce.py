@@ -39,10 +39,10 @@ def command(run: Run) -> str:
     found = {key: flat.get(place) for key, place in _KEYWORDS[recipe].items()}
     found |= {key: value for key, value in flat.items() if key.startswith("retrain.")}
     words = [f"{key}={str(v).lower() if isinstance(v, bool) else v}" for key, v in found.items() if v is not None]
-    words += ["--task", run.text("task") if tree.get("task") is None else str(tree["task"]), "--seed", run.text("seed")]
-    for flag in ("net", "device", "baseline"):
-        words += [f"--{flag}", str(tree[flag])] if tree.get(flag) is not None else []
-    return shlex.join(["mimar", "search", recipe, *words, "--out", "runs/again"])
+    given = {k: tree[k] for k in ("task", "net", "seed", "device", "baseline") if tree.get(k) is not None}
+    flags = {"task": run.text("task"), "seed": run.text("seed")} | given | {"out": "runs/again"}
+    lines = [shlex.join([f"--{k}", str(v)]) for k, v in flags.items()]
+    return " \\\n    ".join([shlex.join(["mimar", "search", recipe, *words]), *lines])
 
 
 def _flat(tree: dict[str, Any], before: str) -> dict[str, Any]:

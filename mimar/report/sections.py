@@ -66,11 +66,13 @@ def networks(runs: Sequence[Run]) -> Markup:
         own, random = m.of(run.network), [v for v in map(m.of, run.others) if v is not None]
         before, name = f"{run.folder.name}: " if len(runs) > 1 else "", words.called(run.network.get("network"))
         rows.append(Row(before + name, [own] if own is not None else [], loud=True))
-        mean, std = run.baseline["mean"], run.baseline["std"] if len(random) > 1 else None
-        rows.append(Row(f"{before}{len(random)} networks drawn at random", random, mean, std))
+        name = f"{before}{len(random)} networks drawn at random"
+        rows.append(Row(name, random, run.baseline["mean"], run.baseline["std"]))
     hint = "Each dot is a network trained from scratch and tested once; bar: mean, band: ± one standard deviation."
     picture = dots(f"test {m.name} of each network", rows, whole_percent if m.name == "accuracy" else m.form)
-    return figure(picture, f"test {m.name}", hint) or note("No network has been trained from scratch yet.")
+    return figure(picture, f"test {m.name} on {runs[0].text('task')}", hint) or note(
+        "No network has been trained from scratch yet."
+    )
 
 
 def _every(run: Run) -> Markup:
@@ -80,9 +82,9 @@ def _every(run: Run) -> Markup:
         if run.header.get("layout") == "nasbench201":
             name += tag("code", notation(mapping(t.get("architecture")), "nasbench201"))
         rows.append((name, m.form(m.of(t)), m.form(m.of(t, "valid")), *sizes(t)))
-    head = ("network", "test", "held out", "params", "MACs")
-    shown = table(head, rows, f"{m.name}, parameters, and multiply–accumulates a sample") if rows else Markup()
-    return shown + (note("There is no random network beside it.") if rows and not run.others else "")
+    head, caption = ("network", "test", "held out", "params", "MACs"), f"{m.name}, parameters, and MACs a sample"
+    alone = note("There is no random network beside it.") if not run.others else ""
+    return table(head, rows, caption) + alone if rows else Markup()
 
 
 def sizes(trained: Event) -> list[str]:
@@ -106,7 +108,7 @@ def _budget(run: Run) -> Markup:
     if run.seconds is not None:
         hint += f" Wall time of everything: {seconds(run.seconds)}."
     rows = [(names.get(k, k), f"{count(v)} MACs") for k, v in known.items()]
-    return table(("part", "cost"), rows) + tag("p", hint, class_="hint")
+    return table((), rows, class_="pairs") + tag("p", hint, class_="hint")
 
 
 def warnings(runs: Sequence[Run]) -> Markup:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mimar.core.units import percent
 from mimar.report.reading import Event, Run, mapping, number
 
 
-@dataclass(frozen=True)
-class Measure:
+class Measure(NamedTuple):
     """The figure by which networks are judged, "accuracy" where there is one."""
 
     name: str

@@ -20,7 +20,8 @@ from mimar.search import finish
 from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
-from mimar.strategies import Measurement, Proposal, Strategy, Trial
+from mimar.space import Architecture
+from mimar.strategies import Measurement, Proposal, Searcher, Strategy, Trial
 from mimar.tasks import Task
 
 
@@ -28,8 +29,8 @@ from mimar.tasks import Task
 class AskTell:
     """A black-box search as an expression of its parts; see the module's text for the algorithm.
 
-    `networks`: how many architectures are trained. `baseline` networks of random search stand beside the result;
-    0 by default, since every trained network of random search is one already.
+    `networks`: how many architectures are trained. `baseline`: random networks beside them, drawn and trained apart;
+    None takes the networks of the search itself, which is what random search means by them.
     """
 
     name: str
@@ -50,30 +51,37 @@ class AskTell:
 
     def lab(self) -> Lab:
         """Return what the search works on."""
-        return Lab(self.net, self.task, self.seed, self.device)
+        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net)
 
     def events(self, state: State) -> Iterator[Event]:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""
         lab, json = self.lab(), state.json
         searcher = self.strategy.start(lab.space, self.seed)
         searcher.load_state_dict(json["searcher"])
-        while (i := len(json["trained"])) < self.networks:
+        total = self.networks + (self.baseline or 0)
+        while (i := len(json["trained"])) < total:
             if len(json["asked"]) == i:
-                (proposal,) = searcher.ask(1)
-                json["asked"].append(finish.plain(proposal.architecture))
+                json["asked"].append(finish.plain(self._next(lab, searcher, i)))
                 json["searcher"] = searcher.state_dict()
-            chosen = finish.architecture(json["asked"][i])
-            for event in finish.train(self, lab, state, f"random-{i}", chosen, networks=self.networks):
-                if isinstance(event, Record) and event.data["event"] == "trained":
+            chosen, searching = finish.architecture(json["asked"][i]), i < self.networks
+            for event in finish.train(self, lab, state, f"random-{i}", chosen, networks=total, keep=searching):
+                if isinstance(event, Record) and event.data["event"] == "trained" and searching:
                     found = Measurement(event.data["metrics"], event.data["budget"])
                     searcher.tell([Trial(Proposal(chosen), found)])
                     json["searcher"] = searcher.state_dict()
                 yield event
         if json["phase"] != "done":
-            trained = json["trained"]
-            best = max(trained, key=lambda t: t["metrics"]["valid_accuracy"])
-            budget = {"search": sum(t["budget"] for t in trained), "retrain": 0.0, "baseline": 0.0}
-            yield from finish.close(self, lab, state, best, trained, budget)
+            ours, apart = json["trained"][: self.networks], json["trained"][self.networks :]
+            best = max(ours, key=lambda t: t["metrics"]["valid_accuracy"])
+            cost, beside = (sum(t["budget"] for t in part) for part in (ours, apart))
+            budget = {"search": cost, "retrain": 0.0, "baseline": beside}
+            yield from finish.close(self, lab, state, best, ours if self.baseline is None else apart, budget)
+
+    def _next(self, lab: Lab, searcher: Searcher, i: int) -> Architecture:
+        if i >= self.networks:
+            return finish.random_architecture(lab, self.seed, i)
+        (proposal,) = searcher.ask(1)
+        return proposal.architecture
 
     def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None) -> Result:
         """Run to the end, into the folder `out` if given, and return the result; see `mimar.search.run`."""

@@ -123,7 +123,9 @@ def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:
     queue, trained = state.json["queue"], state.json["trained"]
     while len(trained) < len(queue):
         label, chosen = queue[len(trained)]
-        yield from train(search, lab, state, label, architecture(chosen), networks=len(queue) - 1)
+        yield from train(
+            search, lab, state, label, architecture(chosen), networks=len(queue) - 1, keep=label == "derived"
+        )
     if state.json["phase"] != "done":
         budget = {"search": state.json["search_cost"], "retrain": trained[0]["budget"]}
         budget["baseline"] = sum(t["budget"] for t in trained[1:])
@@ -131,33 +133,32 @@ def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:
 
 
 def train(
-    search: Finishing, lab: Lab, state: State, label: str, chosen: Architecture, *, networks: int
+    search: Finishing, lab: Lab, state: State, label: str, chosen: Architecture, *, networks: int, keep: bool
 ) -> Iterator[Event]:
-    """Train one network of the state's list "trained", where it was left; keep its tensors if it is the one to keep."""
+    """Train one network of the state's list "trained", where it was left.
+
+    `keep`: its tensors are kept under "final/" if its holdout accuracy is the best of those that ask for it.
+    """
     caption = "retrain" if label == "derived" else f"random {int(label.split('-')[1]) + 1} of {networks}"
     phase = "retrain" if label == "derived" else "baseline"
     job = Job(label, phase, caption, lab.final, chosen, lab.data, search.seed, search.device)
     inner = State(state.json["training"], state.tensors)  # the same objects: what the training changes is saved
     for event in training(search.retrain, job, inner):
         if isinstance(event, Record) and event.data["event"] == "trained":
-            _keep(state, event.data)
+            _note(state, event.data, keep)
         yield event
     yield Step(phase, caption, 1, 1, boundary=True)
 
 
-def _keep(state: State, found: dict[str, Any]) -> None:
-    """Close one training: note its figures, keep the tensors under "final/" where they count, clear the rest.
-
-    The derived network's are kept; where there is none, those of the best network on the holdout so far.
-    """
-    trained = state.json["trained"]
-    best = max((t["metrics"]["valid_accuracy"] for t in trained), default=-1.0)
-    derived = trained[0]["network"] == "derived" if trained else False
-    if not derived and found["metrics"]["valid_accuracy"] > best:
+def _note(state: State, found: dict[str, Any], keep: bool) -> None:
+    """Close one training: note its figures, keep the tensors where they count, clear the rest."""
+    accuracy = found["metrics"]["valid_accuracy"]
+    if keep and accuracy > state.json.get("kept", -1.0):
+        state.json["kept"] = accuracy
         net = state.group("net")
         state.drop("final")
         state.put("final", net.keys(), (t.clone() for t in net.values()))
-    trained.append({k: found[k] for k in ("network", "architecture", "metrics", "budget")})
+    state.json["trained"].append({k: found[k] for k in ("network", "architecture", "metrics", "budget")})
     state.json["training"] = {}
     state.drop("net")
 

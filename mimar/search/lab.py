@@ -14,7 +14,7 @@ from mimar import nets, tasks
 from mimar.core import count
 from mimar.core.errors import DataError, SpaceError, UsageError
 from mimar.core.streams import derive, isolated
-from mimar.space import Architecture, Space
+from mimar.space import Architecture, Space, of
 from mimar.supernet import Supernet, chosen
 from mimar.tasks import BoundTask, Task
 
@@ -30,6 +30,7 @@ class Lab:
     task: Task | str | None
     seed: int
     device: str
+    larger: nn.Module | str | None = None  # where finished architectures are trained, if not in `net`
 
     @cached_property
     def data(self) -> BoundTask:
@@ -39,7 +40,7 @@ class Lab:
     @cached_property
     def supernet(self) -> Supernet:
         """The supernet of a fresh model, initialised under the seed."""
-        net = Supernet(self._model(affine=False).to(self.device))
+        net = Supernet(self._model(self.net, affine=False).to(self.device))
         if not net.space.choices:
             raise SpaceError(
                 "the model has no choices; put a mimar.OneOf({...}, name=...) where something is to be found"
@@ -48,20 +49,33 @@ class Lab:
 
     @cached_property
     def final(self) -> nn.Module:
-        """The model from which finished architectures are extracted: with affine batch norm where mimar built it."""
-        return self._model(affine=True)
+        """The model from which finished architectures are extracted: with affine batch norm where mimar built it.
+
+        Raises SpaceError when a larger net of `Retrain.net` offers other choices than the net searched.
+        """
+        if self.larger is None:
+            return self._model(self.net, affine=True)
+        model = self._model(self.larger, affine=True)
+        ours, theirs = ({c.name: c.options for c in s.choices} for s in (self.space, of(model)))
+        if ours != theirs:
+            other = min(set(ours.items()) ^ set(theirs.items()))[0]
+            raise SpaceError(
+                f"the net to retrain in has other choices than the one searched ({other!r} is not the same in both); "
+                "give one of the same space, such as the same name with more cells and channels"
+            )
+        return model
 
     @property
     def space(self) -> Space:
         """The space of the model."""
         return self.supernet.space
 
-    def _model(self, affine: bool) -> nn.Module:
+    def _model(self, net: nn.Module | str | None, *, affine: bool) -> nn.Module:
         with isolated(derive(self.seed, "model")):
-            if isinstance(self.net, nn.Module):
-                return copy.deepcopy(self.net).cpu()
+            if isinstance(net, nn.Module):
+                return copy.deepcopy(net).cpu()
             channels, classes = self.data.task.shape[0], self.data.task.classes
-            return nets.named(self.net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine)
+            return nets.named(net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine)
 
     def probe(self) -> Any:
         """Return one input sample as a batch of one, on the device."""

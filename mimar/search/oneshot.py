@@ -57,7 +57,7 @@ class OneShot:
 
     def lab(self) -> Lab:
         """Return what the search works on."""
-        return Lab(self.net, self.task, self.seed, self.device)
+        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net)
 
     def events(self, state: State) -> Iterator[Event]:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""

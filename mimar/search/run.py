@@ -21,7 +21,7 @@ from mimar.core.events import Event, Record
 from mimar.core.state import State
 from mimar.evaluators.train import network
 from mimar.search.finish import architecture
-from mimar.search.lab import Lab
+from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def run(
     `inexact=True`. `progress` sees every event. Ctrl-C ends the step at hand, saves, and raises KeyboardInterrupt.
     Raises RunError where the folder belongs to another search, and OutOfMemoryError with what to make smaller.
     """
+    checked_device(search.device)
     tell = progress or (lambda event: None)
     try:
         if out is None:

@@ -29,7 +29,7 @@ from mimar.testing.problems import tiny_model
 
 TIERS = ("smoke", "unit", "toy", "table", "paper")
 RESERVED = ("net", "task", "seed", "device", "baseline")
-TINY = {"epochs": 2, "batch": 8, "networks": 2, "candidates": 3, "inner_steps": 1, "baseline": 1}
+TINY = {"epochs": 2, "batch": 16, "networks": 2, "candidates": 3, "inner_steps": 1, "baseline": 1}
 
 
 def check_recipe(
@@ -57,7 +57,7 @@ def check_recipe(
         _describes(build, label)
         _every_keyword_counts(build, label)
         known = inspect.signature(build).parameters
-        small = {k: v for k, v in {**TINY, "retrain": Retrain(epochs=1, batch=8)}.items() if k in known}
+        small = {k: v for k, v in {**TINY, "retrain": Retrain(epochs=1, batch=16)}.items() if k in known}
         given = {"net": net or tiny_model().float(), "task": task or tiny_task(), **small, **(options or {})}
         with untouched(f"the search {label}", {}):
             _resumes(partial(build, **given), label, stops)

@@ -78,6 +78,7 @@ def _writes_nothing(net: Any, gates: dict[str, Tensor], inputs: tuple[Any, ...],
     with untouched(f"the supernet's call in {mode}", held, models=[net.model]):
         y = _run(net, gates, inputs, training, seed)
         torch.autograd.grad(y.sum(), net.weights, allow_unused=True)
+    with untouched("calling the supernet itself", held, models=[net.model]):
         net(inputs, gates)
     with isolated(seed + 1):  # other global random states
         identical((_run(net, gates, inputs, training, seed),), (y,), f"the call in {mode} under the same rng")

@@ -91,7 +91,7 @@ WRONG = [
     ("training.optimiser=adam", "training.optimiser is a part: set its fields, as in training.optimiser.lr=0.5"),
     ("training.optimiser.rl=1", "unknown option 'training.optimiser.rl'; did you mean 'training.optimiser.lr'?"),
     ("training.optimiser.lr=-1", "training.optimiser.lr is '-1'; it must be a number above 0"),
-    ("trainin.optimiser.lr=1", "did you mean 'training.optimiser.lr'?"),
+    ("trainingg.optimiser.lr=1", "did you mean 'training.optimiser.lr'?"),
     ("terms", "'terms' is not an option: options have the form key=value"),
     ("=3", "'=3' is not an option"),
     ("seed=3", "seed is a flag, not an option of the recipe: give --seed 3 instead of seed=3"),

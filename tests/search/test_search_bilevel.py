@@ -210,3 +210,15 @@ def test_bad_input_gives_one_sentence(options: dict[str, Any], error: type[Excep
     with pytest.raises(error, match=text) as caught:
         finish(search := idarts.recipe(**tiny.options(**options)), search.start())
     assert "\n" not in str(caught.value)
+
+
+def test_retrained_in_a_larger_net_of_the_same_space() -> None:
+    larger = Retrain(epochs=1, batch=40, net="nasbench201:cells=1,channels=4")
+    search = idarts.recipe(**tiny.options(epochs=1, baseline=1, retrain=larger))
+    small = idarts.recipe(**tiny.options(epochs=1, baseline=1, retrain=Retrain(epochs=1, batch=40)))
+    ours, theirs = (records(finish(s, s.start()))[-1]["result"] for s in (search, small))
+    assert ours["architecture"] == theirs["architecture"]
+    assert ours["metrics"]["params"] > 2 * theirs["metrics"]["params"]
+    other = idarts.recipe(**tiny.options(epochs=1, retrain=Retrain(net="s2:cells=3,channels=4")))
+    with pytest.raises(SpaceError, match="other choices"):
+        finish(other, other.start())
