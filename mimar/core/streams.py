@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+
+from mimar.core.errors import UsageError
 
 
 def derive(seed: int, *names: str | int) -> int:
@@ -24,9 +27,31 @@ def stream(seed: int, *names: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *names))
 
 
-def draw(rng: torch.Generator) -> int:
+Rng = torch.Generator | random.Random | int  # whatever a caller has: a stream, the standard library's, or a seed
+
+
+def generator(rng: Rng) -> torch.Generator:
+    """Return `rng` itself if it is torch's; else a generator seeded by it (Python's, NumPy's, or a plain integer).
+
+    Python's and NumPy's generators are advanced by one draw. Raises UsageError for anything else.
+    """
+    if isinstance(rng, torch.Generator):
+        return rng
+    if isinstance(rng, int) and not isinstance(rng, bool):
+        return torch.Generator().manual_seed(derive(rng))
+    if isinstance(rng, random.Random):
+        return torch.Generator().manual_seed(rng.getrandbits(62))
+    if hasattr(rng, "integers"):
+        return torch.Generator().manual_seed(int(rng.integers(2**62)))
+    raise UsageError(
+        f"rng is a {type(rng).__name__}; give a torch.Generator (mimar.core.streams.stream(seed, name)), "
+        "a random.Random, a NumPy Generator or a whole number"
+    )
+
+
+def draw(rng: Rng) -> int:
     """Draw one integer in [0, 2**62) from `rng`: the seed of a child stream."""
-    return int(torch.randint(2**62, (), generator=rng))
+    return int(torch.randint(2**62, (), generator=generator(rng)))
 
 
 @contextmanager

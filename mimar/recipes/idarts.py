@@ -1,9 +1,7 @@
 """iDARTS: differentiable architecture search with stochastic implicit hypergradients.
 
 T weight steps, then one implicit hypergradient at the weights as they are, the inverse Hessian a Neumann series:
-
     g_K = ∂L2/∂α − γ (∂²L1/∂α∂w) Σ_{j=0..K} (I − γH)^j ∂L2/∂w
-
 Defaults: the published K = 2, γ = the weights' learning rate, T = 4, at the scale of small images.
 """
 

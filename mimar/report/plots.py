@@ -139,7 +139,7 @@ def panel(title: str, given: Sequence[Line], top: float, chosen: str | None) -> 
     """
     width, height, left, ground, ceiling = 168.0, 112.0, 26.0, 98.0, 34.0
     best, right = max(given, key=lambda s: s.points[-1][1]), width - 4
-    first, last = given[0].points[0][0], given[0].points[-1][0]
+    first, last = (end(x for x, _ in given[0].points) for end in (min, max))
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (x - first) / (last - first or 1) * (right - left), ground - y / top * (ground - ceiling)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mimar.core.errors import SpaceError, nearest
+from mimar.core.streams import Rng, generator
 from mimar.space import counting, encoding, moves
 from mimar.space.architecture import Architecture
 from mimar.space.choice import Choice, Value, holds
@@ -110,12 +111,13 @@ class Space:
             return False
         return True
 
-    def sample(self, rng: torch.Generator) -> Architecture:
+    def sample(self, rng: Rng) -> Architecture:
         """Draw an architecture: each active choice, parents first, by its prior; constraints by rejection.
 
         Every attempt consumes one number per choice from `rng`, so streams stay aligned whatever is active. Raises
         SpaceError when no attempt out of 1,000 satisfies the constraints.
         """
+        rng = generator(rng)
         for _ in range(TRIES):
             arch = self.complete({}, self.filler(rng))
             if self.allows(arch):
@@ -139,21 +141,21 @@ class Space:
         """
         return moves.neighbours(self, arch)
 
-    def mutate(self, arch: Architecture, rng: torch.Generator) -> Architecture:
+    def mutate(self, arch: Architecture, rng: Rng) -> Architecture:
         """Return a valid architecture with one decision changed at random, never `arch` itself when another one exists.
 
         The decision is uniform among those with an alternative, its new value uniform (adjacent for sizes, anywhere in the
         range for values); choices that become active are sampled.
         """
-        return moves.mutate(self, arch, rng)
+        return moves.mutate(self, arch, generator(rng))
 
-    def crossover(self, a: Architecture, b: Architecture, rng: torch.Generator) -> Architecture:
+    def crossover(self, a: Architecture, b: Architecture, rng: Rng) -> Architecture:
         """Return a child that takes each decision from `a` or `b`, parents first, at even odds.
 
         A choice active in one parent only is taken from it; one active in none is sampled. When 1,000 children violate the
         constraints, one of the parents is returned.
         """
-        return moves.crossover(self, a, b, rng)
+        return moves.crossover(self, a, b, generator(rng))
 
     def decisions(self, prefix: Mapping[str, Value] | Sequence[tuple[str, Value]] = ()) -> tuple[Choice, ...]:
         """Return the choices that can be decided next, given those decided so far; empty when nothing is left.

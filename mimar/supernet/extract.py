@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.utils._pytree import tree_leaves
 
 from mimar.core.errors import UsageError
-from mimar.core.streams import draw, isolated
+from mimar.core.streams import Rng, draw, isolated
 from mimar.space import Architecture, of
 from mimar.space.modules import OneOf, SomeOf
 
@@ -32,7 +32,7 @@ class Extracted(NamedTuple):
 
 
 def extract(
-    model: nn.Module, architecture: Architecture, *, fresh: torch.Generator | None = None, prune: bool = False
+    model: nn.Module, architecture: Architecture, *, fresh: Rng | None = None, prune: bool = False
 ) -> nn.Module:
     """Return the network of `architecture` as a plain torch module without any class of mimar inside.
 
@@ -45,9 +45,7 @@ def extract(
     return chosen(model, architecture, fresh=fresh, prune=prune).net
 
 
-def chosen(
-    model: nn.Module, architecture: Architecture, *, fresh: torch.Generator | None = None, prune: bool = False
-) -> Extracted:
+def chosen(model: nn.Module, architecture: Architecture, *, fresh: Rng | None = None, prune: bool = False) -> Extracted:
     """Return what `extract` returns, together with the edges of the chosen options."""
     space = of(model)
     space.check(architecture)
@@ -136,7 +134,7 @@ def _ours(module: nn.Module) -> bool:
     return type(module).__module__.split(".")[0] == "mimar"
 
 
-def _reset(net: nn.Module, rng: torch.Generator) -> None:
+def _reset(net: nn.Module, rng: Rng) -> None:
     """Re-initialise every module by its own rule, under `rng`."""
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     with isolated(draw(rng), device):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from mimar.core.errors import UsageError
-from mimar.core.streams import draw, isolated
+from mimar.core.streams import Rng, draw, isolated
 from mimar.core.trees import Tensors
 from mimar.space import Architecture, Space, of
 from mimar.space.modules import EXECUTION, OneOf
@@ -52,7 +52,7 @@ class Supernet:
         *,
         buffers: Sequence[Tensor] | None = None,
         training: bool = True,
-        rng: torch.Generator | None = None,
+        rng: Rng | None = None,
         update: bool = False,
     ) -> Any:
         """Return the output for `x` (one input, or a tuple of several) as a pure function of the arguments.
@@ -80,9 +80,7 @@ class Supernet:
             EXECUTION.reset(token)
         return (y, fresh) if update else y
 
-    def __call__(
-        self, x: Any, gates: Gates | Architecture, *, rng: torch.Generator | None = None, update: bool = False
-    ) -> Any:
+    def __call__(self, x: Any, gates: Gates | Architecture, *, rng: Rng | None = None, update: bool = False) -> Any:
         """Return `call` with the model's own weights, buffers and mode; writes nothing either."""
         given = self.gates(gates) if isinstance(gates, Architecture) else gates
         return self.call(self.weights, given, x, training=self.model.training, rng=rng, update=update)

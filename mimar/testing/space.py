@@ -39,12 +39,12 @@ def check_space(model_or_space: Any, *, samples: int = 10, seed: int = 0) -> Non
     space: Space = of(model_or_space) if isinstance(model_or_space, nn.Module) else model_or_space
     archs = [space.sample(stream(seed, "sample", i)) for i in range(samples)]
     _draws(space, archs, seed)
-    _travels(archs)
     for arch in archs:
         _neighbours(space, arch)
         _canonical(space, arch)
     _counts(space)
     _survives_json(space, archs)
+    _travels(archs)
 
 
 def decisions(space: Space, a: Architecture, b: Architecture) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mimar.core.streams import Rng
 from mimar.space import Choice, Space
 
 Alphas = Mapping[str, Tensor]  # {choice name: (options,)}
@@ -30,7 +31,7 @@ class Context:
 class Relaxation(Protocol):
     """From alphas to gates. Deterministic given alphas and the context's stream."""
 
-    def init(self, space: Space, rng: torch.Generator) -> dict[str, Tensor]:
+    def init(self, space: Space, rng: Rng) -> dict[str, Tensor]:
         """Return fresh alphas, one vector per relaxed choice."""
         ...
 

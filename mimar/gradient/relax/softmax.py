@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mimar.core.ranges import Range, validate
+from mimar.core.streams import Rng, generator
 from mimar.gradient.relax.parts import Alphas, Context, Gates, open_gates, relaxed
 from mimar.space import Space
 
@@ -29,8 +30,9 @@ class Softmax:
     def __post_init__(self) -> None:
         validate(self)
 
-    def init(self, space: Space, rng: torch.Generator) -> dict[str, Tensor]:
+    def init(self, space: Space, rng: Rng) -> dict[str, Tensor]:
         """Return alphas near zero, drawn from `rng` in the order of the space."""
+        rng = generator(rng)
         return {c.name: self.scale * torch.randn(len(c.options), generator=rng) for c in relaxed(space)}
 
     def gates(self, alphas: Alphas, ctx: Context) -> Gates:
