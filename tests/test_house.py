@@ -38,7 +38,7 @@ BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions
     "report": 1200,
     "study": 1500,
     "cli": 1100,
-    "testing": 1200,
+    "testing": 1500,
 }
 ROOMS = {*BUDGET, "recipes"}
 TORCH_BRINGS = {"torch", "functorch", "torchgen", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}

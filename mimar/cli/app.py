@@ -104,7 +104,8 @@ def search(
     if seeds is None:
         if workers != 1:
             raise UsageError("--workers is for several seeds: give --seeds too")
-        work.run(built, folder, json=json)
+        command = work.shown([recipe, *(options or []), *work.as_words({**flags, "seed": seed})])
+        work.run(built, folder, json=json, command=command)
     else:
         words = [recipe, *(options or []), *work.as_words(flags)]
         several.run(words, range(seed, seed + seeds), folder, workers=workers, json=json)

@@ -40,6 +40,11 @@ def as_words(flags: Mapping[str, Any]) -> list[str]:
     return [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
 
 
+def shown(words: Iterable[str]) -> str:
+    """Return the command line of a search, as the report shows it."""
+    return shlex.join(["mimar", "search", *words])
+
+
 def free_folder(recipe: str, task: str | None, seed: int) -> Path:
     """Return runs/RECIPE-TASK-sSEED-N with the first N that is free."""
     name = (task or "digits").partition(":")[0]
@@ -81,11 +86,11 @@ def again(folder: Path, words: Iterable[str], flags: Mapping[str, Any]) -> Again
 FOUND = ("derived", "finished")
 
 
-def run(search: Any, folder: Path, *, resume: bool = False, inexact: bool = False, json: bool = False) -> None:
-    """Run a search into its folder, write the report, and tell the result."""
+def run(search: Any, folder: Path, *, json: bool = False, **more: Any) -> None:
+    """Run a search into its folder (`more`: resume, inexact, command), write the report, and tell the result."""
     try:
         with Display(search.baseline) as display:
-            result = run_search(search, folder, resume=resume, inexact=inexact, progress=display)
+            result = run_search(search, folder, progress=display, **more)
         page, trouble = reported(folder)
     except KeyboardInterrupt:
         where = shlex.quote(str(folder))

@@ -3,23 +3,10 @@
 from __future__ import annotations
 
 import re
-import shlex
 from typing import Any
 
 from mimar.report.reading import Run, mapping
 
-# keyword of a recipe → where its value stands in the resolved tree; recipes that are not here are shown as Python alone
-_WEIGHTS = {"epochs": "schedule.epochs", "batch": "batch", "lr": "inner.lr", "decay": "terms.WeightDecay.rate"}
-_ALPHAS = {"alpha_lr": "outer.lr", "alpha_decay": "terms.AlphaDecay.rate", "travel": "outer.travel"}
-_DARTS = _WEIGHTS | _ALPHAS | {"warmup": "schedule.warmup"}
-_SERIES = {key: f"hypergradient.{key}" for key in ("terms", "step", "batches", "damping", "curvature")}
-_KEYWORDS = {
-    "darts-1st": _DARTS,
-    "darts-2nd": _DARTS | {"mixed": "hypergradient.mixed"},
-    "idarts": _SERIES | {"inner_steps": "schedule.inner_steps"} | _DARTS,
-    "random": {"networks": "networks"},
-    "random-ws": {"candidates": "candidates"} | _WEIGHTS,
-}
 OWN = """# this search holds a module, arrays or a function of your own, which its folder does not contain:
 # make it again by the same call; .run(folder, resume=True) continues it where nothing differs"""
 
@@ -31,30 +18,11 @@ def opaque(tree: Any) -> bool:
 
 
 def command(run: Run) -> str:
-    """Return the command line of a run, "" where its recipe's options or its objects have no words there."""
-    tree, recipe = mapping(run.header.get("tree")), run.text("recipe")
-    if recipe not in _KEYWORDS or opaque(tree) or isinstance(tree.get("task"), dict | list):
+    """Return the command line that a run was made by, with a new folder; "" where it was made from Python."""
+    words = run.text("command")
+    if not words.startswith("mimar search "):
         return ""
-    flat = _flat(tree, "")
-    found = {key: flat.get(place) for key, place in _KEYWORDS[recipe].items()}
-    found |= {key: value for key, value in flat.items() if key.startswith("retrain.")}
-    words = [f"{key}={str(v).lower() if isinstance(v, bool) else v}" for key, v in found.items() if v is not None]
-    given = {k: tree[k] for k in ("task", "net", "seed", "device", "baseline") if tree.get(k) is not None}
-    flags = {"task": run.text("task"), "seed": run.text("seed")} | given | {"out": "runs/again"}
-    lines = [shlex.join([f"--{k}", str(v)]) for k, v in flags.items()]
-    return " \\\n    ".join([shlex.join(["mimar", "search", recipe, *words]), *lines])
-
-
-def _flat(tree: dict[str, Any], before: str) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, list):  # the terms of the losses, by their class
-            value = {str(mapping(v).get("part")).rpartition(".")[2]: v for v in value}
-        if isinstance(value, dict):
-            found |= _flat(value, f"{before}{key}.")
-        elif key != "part" and value is not None:
-            found[before + key] = value
-    return found
+    return " \\\n    --".join(f"{words} --out runs/again".split(" --"))
 
 
 def python(run: Run) -> str:

@@ -50,8 +50,8 @@ class Search(Protocol):
     def lab(self) -> Lab: ...
 
 
-def header(search: Search) -> dict[str, Any]:
-    """Return run.json: what the run is, resolved to the last option."""
+def header(search: Search, command: str = "") -> dict[str, Any]:
+    """Return run.json: what the run is, resolved to the last option, and the command line that asked for it, if any."""
     lab, tree = search.lab(), describe(search)
     return {
         "recipe": search.name,
@@ -64,6 +64,7 @@ def header(search: Search) -> dict[str, Any]:
         "space": lab.space.to_json(),
         "layout": lab.space.layout,
         "versions": runs.versions(search.device),
+        "command": command,
     }
 
 
@@ -74,12 +75,13 @@ def run(
     resume: bool = False,
     progress: Progress | None = None,
     inexact: bool = False,
+    command: str = "",
 ) -> Result:
     """Run `search` to the end and return its result.
 
     `out`: the run folder; None keeps nothing on disk. `resume=True` continues `out` where its last good snapshot
     stands: bit for bit as if it had not stopped, on the same device and thread count; elsewhere only with
-    `inexact=True`. `progress` sees every event. Ctrl-C ends the step at hand, saves, and raises KeyboardInterrupt.
+    `inexact=True`. `progress` sees every event. `command` is kept for the report: the words that make the run again. Ctrl-C ends the step at hand, saves, and raises KeyboardInterrupt.
     Raises RunError where the folder belongs to another search, and OutOfMemoryError with what to make smaller.
     """
     checked_device(search.device)
@@ -89,7 +91,7 @@ def run(
             if resume:
                 raise RunError("resume=True needs the folder of the run: run(folder, resume=True)")
             return _in_memory(search, tell)
-        with _opened(search, Path(out), resume, inexact) as store, _Interrupts() as interrupts:
+        with _opened(search, Path(out), resume, inexact, command) as store, _Interrupts() as interrupts:
             return _stored(search, store, tell, interrupts)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MimarError) or not _memory(error):
@@ -109,9 +111,9 @@ def _in_memory(search: Search, tell: Progress) -> Result:
     return _result(search, state, data, time.monotonic() - begun, None)
 
 
-def _opened(search: Search, folder: Path, resume: bool, inexact: bool) -> runs.Store:
+def _opened(search: Search, folder: Path, resume: bool, inexact: bool, command: str) -> runs.Store:
     if not resume:
-        return runs.create(folder, header(search))
+        return runs.create(folder, header(search, command))
     with runs.open_run(folder) as found:
         _same(header(search), found.header, folder, inexact)
     return runs.open_run(folder, write=True)

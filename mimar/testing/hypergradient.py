@@ -58,18 +58,6 @@ def _definition(part: Any, kind: str | Definition | None, tolerance: float, seed
             close(found, wanted, tolerance, f"{part} does not follow its definition ({name}) {where}")
 
 
-def _direct(_part: Any, problem: Ridge, _w: Tensor, a: Tensor, _lr: float) -> Tensor:
-    return problem.direct(a)
-
-
-def _single(_part: Any, problem: Ridge, w: Tensor, a: Tensor, _lr: float) -> Tensor:
-    return problem.single(w, a)
-
-
-def _unrolled(part: Any, problem: Ridge, w: Tensor, a: Tensor, lr: float) -> Tensor:
-    return problem.unrolled(w, a, part.steps, lr)
-
-
 def _neumann(part: Any, problem: Ridge, w: Tensor, a: Tensor, lr: float) -> Tensor:
     damping = getattr(part, "damping", 0.0)
     if part.terms < 0:
@@ -83,16 +71,12 @@ def _neumann(part: Any, problem: Ridge, w: Tensor, a: Tensor, lr: float) -> Tens
     return problem.truncated(w, a, part.terms, float(asked), damping)
 
 
-def _implicit(part: Any, problem: Ridge, w: Tensor, a: Tensor, _lr: float) -> Tensor:
-    return problem.implicit(w, a, getattr(part, "damping", 0.0))
-
-
 KINDS: dict[str, Definition] = {
-    "direct": _direct,
-    "single": _single,
-    "unrolled": _unrolled,
+    "direct": lambda part, problem, w, a, lr: problem.direct(a),
+    "single": lambda part, problem, w, a, lr: problem.single(w, a),
+    "unrolled": lambda part, problem, w, a, lr: problem.unrolled(w, a, part.steps, lr),
     "neumann": _neumann,
-    "implicit": _implicit,
+    "implicit": lambda part, problem, w, a, lr: problem.implicit(w, a, getattr(part, "damping", 0.0)),
 }
 
 

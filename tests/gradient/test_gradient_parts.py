@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from mimar.core.errors import UsageError
+from mimar.core.errors import SpaceError, UsageError
 from mimar.core.streams import stream
 from mimar.core.trees import flat
 from mimar.gradient.derive import Strongest, strengths
@@ -18,7 +18,7 @@ from mimar.gradient.regularise import AlphaDecay, WeightDecay
 from mimar.gradient.relax import Context, Softmax, entropy
 from mimar.gradient.schedule import Alternate
 from mimar.gradient.update import Adam
-from mimar.space import Choice, Space, darts, nasbench201
+from mimar.space import Architecture, Choice, Space, darts, nasbench201
 from mimar.testing import check_hypergradient, check_relaxation
 
 HYPERGRADIENTS: list[tuple[Any, str | None]] = [
@@ -214,3 +214,27 @@ def test_decay_adds_its_rate_to_the_gradient_and_the_spectrum(part: Any, which: 
 def test_negative_decay_is_refused() -> None:
     with pytest.raises(UsageError, match="WeightDecay.rate is -1.0; it must be a number at least 0"):
         WeightDecay(-1.0)
+
+
+@pytest.mark.parametrize("wanted", [0, 3, 6])
+def test_strongest_within_constraints_is_the_best_permitted_one(wanted: int) -> None:
+    free = nasbench201()
+    rng = torch.Generator().manual_seed(wanted)
+    gates = {c.name: torch.softmax(torch.randn(5, generator=rng), 0) for c in free.choices}
+
+    def skips(arch: Architecture) -> bool:
+        return sum(v == "skip_connect" for v in arch.values()) == wanted
+
+    tied = Space(free.choices, constraints=(skips,))
+
+    def product(arch: Architecture) -> float:
+        return sum(float(gates[n][free[n].options.index(v)].log()) for n, v in arch.items())
+
+    assert Strongest()(tied, gates) == max(tied.enumerate(), key=product)
+
+
+def test_constraints_that_nothing_satisfies_are_named() -> None:
+    free = nasbench201()
+    never = Space(free.choices, constraints=(lambda arch: False,))
+    with pytest.raises(SpaceError, match="loosen them"):
+        Strongest()(never, {c.name: torch.ones(5) for c in free.choices})

@@ -12,7 +12,6 @@ from report_folders import events, header, make
 from torch import nn
 
 from mimar import OneOf, report, space
-from mimar.cli import options
 from mimar.core.describe import describe, digest
 from mimar.report.reading import Run, load
 from mimar.report.reproduce import command, python
@@ -32,9 +31,9 @@ def search(name: str, **given: Any) -> Any:
     return importlib.import_module(f"mimar.recipes.{name.replace('-', '_')}").recipe(**given)
 
 
-def written(folder: Path, made: Any, task: str = "digits") -> Run:
+def written(folder: Path, made: Any, line: str = "") -> Run:
     tree = describe(made)
-    head = header(NB201, recipe=made.name, seed=made.seed, task=task, tree=tree, hash=digest(tree))
+    head = header(NB201, recipe=made.name, seed=made.seed, task="digits", tree=tree, hash=digest(tree), command=line)
     return load(make(folder, events(NB201), head))
 
 
@@ -47,19 +46,19 @@ def test_the_python_expression_is_the_search(tmp_path: Path, name: str, given: d
     assert python(run).endswith('\nresult = search.run("runs/again")')
 
 
-@pytest.mark.parametrize(("name", "given"), RECIPES)
-def test_the_command_line_is_the_search(tmp_path: Path, name: str, given: dict[str, Any]) -> None:
-    run = written(tmp_path / "r", search(name, **given), given.get("task", "digits"))
-    words = shlex.split(command(run).replace("\\\n", " "))
-    assert words[:3] == ["mimar", "search", name] and words[-2:] == ["--out", "runs/again"]
-    flags = {words[i][2:]: words[i + 1] for i in range(len(words)) if words[i].startswith("--")}
-    pairs = [w for w in words[3:] if "=" in w and w not in flags.values()]
-    recipe = importlib.import_module(f"mimar.recipes.{name.replace('-', '_')}").recipe
-    kept: dict[str, Any] = {k: flags[k] for k in ("net", "device") if k in flags}
-    kept |= {k: int(flags[k]) for k in ("seed", "baseline") if k in flags}
-    task = flags["task"] if "task" in given else None
-    again = recipe(**options.parse(pairs, recipe), **kept, task=task)
-    assert digest(describe(again)) == run.header["hash"] and flags["task"] == given.get("task", "digits")
+def test_the_command_line_is_the_one_that_was_given(tmp_path: Path) -> None:
+    line = "mimar search idarts terms=3 'retrain.net=s2:cells=3' --task digits:limit=200 --seed 4"
+    shown = command(written(tmp_path / "r", search("idarts"), line))
+    words = shlex.split(shown.replace("\\\n", " "))
+    assert words == [*shlex.split(line), "--out", "runs/again"]
+    assert len(shown.splitlines()) == 4
+    page = report.write([tmp_path / "r"]).read_text()
+    assert "terms=3" in page
+
+
+@pytest.mark.parametrize("line", ["", "rm -rf /", "mimar resume x"])
+def test_made_from_python_or_by_a_stranger_there_is_none(tmp_path: Path, line: str) -> None:
+    assert command(written(tmp_path / "r", search("idarts"), line)) == ""
 
 
 def test_a_module_of_ones_own_is_told(tmp_path: Path) -> None:

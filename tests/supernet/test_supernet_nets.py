@@ -16,7 +16,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "nasbench201": {"cells": 1, "channels": 2},
     "nasbench201-small": {},
     "darts": {"cells": 3, "channels": 2, "nodes": 2},
-    "darts-small": {},
+    "darts-small": {"channels": 2, "nodes": 2},
     **{name: {"cells": 3, "channels": 2} for name in ("s1", "s2", "s3", "s4")},
 }
 
@@ -35,10 +35,10 @@ def test_every_family_is_here() -> None:
 def test_families_obey_the_kits(name: str) -> None:
     affine = name in ("nasbench201", "darts")
     net = built(name, affine)
-    x = torch.randn(3, 1, 8, 8, generator=stream(1))
-    check_supernet(net, x, architectures=1 if name in ("s1", "s2", "s3", "s4") else 2)
+    x = torch.randn(2, 1, 8, 8, generator=stream(1))
+    check_supernet(net, x, architectures=2 if affine else 1, smooth=affine)
 
 
-@pytest.mark.parametrize("name", ["nasbench201", "darts", "s4"])
+@pytest.mark.parametrize("name", ["nasbench201", "s4"])
 def test_spaces_of_families_obey_the_kit(name: str) -> None:
     check_space(built(name, True), samples=3)
