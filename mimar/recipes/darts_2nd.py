@@ -45,7 +45,7 @@ def recipe(
     device: str = "cpu",
     baseline: Whole | None = None,
     mixed: Literal["exact", "difference"] = "exact",
-    epochs: Count = 30,
+    epochs: Count = 20,
     warmup: Whole = 0,
     batch: Count = 32,
     lr: Positive = 0.025,
@@ -53,7 +53,7 @@ def recipe(
     alpha_lr: Positive = 3e-4,
     alpha_decay: NonNegative = 1e-3,
     travel: NonNegative = 10.0,
-    retrain: Retrain = Retrain(epochs=30),
+    retrain: Retrain = Retrain(),
 ) -> Bilevel:
     return Bilevel(
         name="darts-2nd",

@@ -51,7 +51,7 @@ def recipe(
     damping: NonNegative = 0.0,
     curvature: Literal["hessian", "gauss-newton"] = "hessian",
     inner_steps: Count = 4,
-    epochs: Count = 30,
+    epochs: Count = 20,
     warmup: Whole = 0,
     batch: Count = 32,
     lr: Positive = 0.025,
@@ -59,7 +59,7 @@ def recipe(
     alpha_lr: Positive = 3e-4,
     alpha_decay: NonNegative = 1e-3,
     travel: NonNegative = 10.0,
-    retrain: Retrain = Retrain(epochs=30),
+    retrain: Retrain = Retrain(),
 ) -> Bilevel:
     return Bilevel(
         name="idarts",

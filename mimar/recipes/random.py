@@ -32,7 +32,7 @@ def recipe(
     device: str = "cpu",
     baseline: Whole | None = None,
     networks: Count = 8,
-    retrain: Retrain = Retrain(epochs=30),
+    retrain: Retrain = Retrain(),
 ) -> AskTell:
     return AskTell(
         name="random",

@@ -37,11 +37,11 @@ def recipe(
     device: str = "cpu",
     baseline: Whole | None = None,
     candidates: Count = 100,
-    epochs: Count = 30,
+    epochs: Count = 20,
     batch: Count = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
-    retrain: Retrain = Retrain(epochs=30),
+    retrain: Retrain = Retrain(),
 ) -> OneShot:
     return OneShot(
         name="random-ws",
