@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mimar.core.events import Event, Step
-from mimar.core.units import percent, seconds
+from mimar.core.units import count, percent, seconds
 
 QUIET = 5.0  # seconds between two lines where there is no terminal
 SAID = {"implicit": "implicit share"}  # what a step calls it: what a person reads
@@ -94,6 +94,9 @@ class Display:
             self.clock.note(event)
             told = {SAID.get(name, name): value for name, value in event.figures.items()}
             self.figures |= {name: _figure(name, value) for name, value in told.items()}
+        elif event.data["event"] == "forecast":
+            said = f"{event.data['choices']} choices; a weight step needs about {count(event.data['step_bytes'])}B"
+            self.console.print(said, markup=False, highlight=False, soft_wrap=True)
         elif event.data["event"] == "warned":
             self.warn(event.data["text"])
         elif event.data["event"] == "epoch":

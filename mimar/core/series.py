@@ -64,25 +64,6 @@ def conjugate_gradient(product: Product, v: Tensors, *, iterations: int, toleran
     return Solve(s, tuple(norms), lowest)
 
 
-def power_iteration(product: Product, like: Sequence[Tensor], *, iterations: int, seed: int = 0) -> tuple[float, float]:
-    """Return (estimate of the largest |eigenvalue|, residual ‖Ax − θx‖) after `iterations` products.
-
-    The start is drawn from a generator of its own, so that no other stream moves.
-    """
-    rng = torch.Generator().manual_seed(seed)
-    x = tuple(torch.randn(a.shape, generator=rng, dtype=torch.float64).to(a) for a in like)
-    x = scale(x, 1 / max(norm(x), 1e-300))
-    estimate = residual = 0.0
-    for _ in range(iterations):
-        y = product(x)
-        estimate = norm(y)
-        residual = norm(add(y, x, -float(dot(x, y))))
-        if estimate == 0.0:
-            break
-        x = scale(y, 1 / estimate)
-    return estimate, residual
-
-
 def lanczos(product: Product, like: Sequence[Tensor], *, iterations: int, seed: int = 0) -> tuple[float, float]:
     """Return (largest |Ritz value| θ of a Krylov space of `iterations` products, its residual ‖Ax − θx‖).
 

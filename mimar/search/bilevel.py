@@ -102,7 +102,7 @@ class _Loop:
         total = schedule.epochs * per_epoch
         if not counters["entropy"]:
             counters["entropy"] = [entropy(self.gates(), self.lab.space)] * 2
-            yield from finish.loud_options(self.lab, self.search.batch)
+            yield from finish.forecast(self.lab, self.search.batch)
         for epoch in range(counters["epoch"], schedule.epochs):
             lr = schedule.rate(epoch, self.search.inner.lr)
             for step, batch in enumerate(self.shared.batches(epoch, counters["step"]), counters["step"]):

@@ -17,13 +17,14 @@ from torch import Tensor
 from mimar.core.events import Event, Record, Step
 from mimar.core.state import State
 from mimar.core.streams import stream
+from mimar.core.units import count
 from mimar.evaluators import Retrain, training
 from mimar.evaluators.train import Job
 from mimar.gradient.derive import Strongest, strengths
 from mimar.search.budget import baseline_size
 from mimar.search.lab import Lab
 from mimar.space import Architecture
-from mimar.supernet import output_scales, recalibrated
+from mimar.supernet import free_bytes, output_scales, recalibrated, step_bytes
 
 CALIBRATION = 8  # batches from which batch-norm statistics are gathered for one set of gates
 MOVED = 0.1  # a relative fall of the gates' entropy below this means that the search has found nothing
@@ -58,9 +59,19 @@ def skips(chosen: Architecture) -> int:
     return sum(1 for option in chosen.values() if option in ("skip", "skip_connect", "identity"))
 
 
-def loud_options(lab: Lab, batch: int) -> Iterator[Event]:
-    """Warn of choices whose options differ more than fourfold in output scale, at the fresh weights."""
+def forecast(lab: Lab, batch: int) -> Iterator[Event]:
+    """Tell what a step will need, and warn of what can be seen beforehand: too little memory, too loud options."""
     x = next(iter(lab.data.batches("train", None, size=batch, device=lab.device)))[0]
+    needed, free = step_bytes(lab.supernet, lab.uniform(), x[:4], batch), free_bytes(lab.device)
+    yield Record(
+        {"event": "forecast", "step_bytes": needed, "macs": lab.supernet_macs, "choices": len(lab.space.choices)}
+    )
+    if free is not None and needed > free:
+        text = (
+            f"a weight step needs about {count(needed)}B of memory and {count(free)}B are free: make the batch "
+            f"(now {batch}), the channels or the cells smaller"
+        )
+        yield Record({"event": "warned", "name": "memory", "text": text})
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         output_scales(lab.supernet, x)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mimar.core.errors import DivergenceWarning, UsageError
-from mimar.core.series import lanczos, neumann, power_iteration
+from mimar.core.series import lanczos, neumann
 from mimar.core.streams import stream
 from mimar.core.trees import Tensors, flat
 from mimar.gradient.hypergradient import ConjugateGradient, Neumann
@@ -150,19 +150,20 @@ def test_auto_sees_the_damping_and_falls_back_to_lr_where_there_is_no_curvature(
     assert Neumann(0, step="auto").explain(outer, inner, *zeros(3), lr=0.7).step == 0.7
 
 
-@pytest.mark.parametrize("find", [lanczos, power_iteration])
-def test_spectra_are_found_without_a_global_generator(find: Callable[..., tuple[float, float]]) -> None:
+def test_spectra_are_found_without_a_global_generator() -> None:
     before = torch.random.get_rng_state()
-    estimate, residual = find(lambda u: (3.0 * u[0],), (torch.zeros(4, dtype=F64),), iterations=3)
+    estimate, residual = lanczos(lambda u: (3.0 * u[0],), (torch.zeros(4, dtype=F64),), iterations=3)
     assert (estimate, residual) == (pytest.approx(3.0), pytest.approx(0.0, abs=1e-12))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
 def test_lanczos_is_exact_in_n_products_where_powers_are_not() -> None:
     values = torch.tensor([1.0, 0.98, 0.9, 0.5, -0.99], dtype=F64)
-    found = {f: f(lambda u: (values * u[0],), (values,), iterations=5)[0] for f in (lanczos, power_iteration)}
-    assert found[lanczos] == pytest.approx(1.0, rel=1e-9)
-    assert found[power_iteration] < 0.99
+    x = torch.ones(5, dtype=F64)
+    for _ in range(5):  # what the same number of power iterations gives
+        x = values * x / x.norm()
+    assert float(x.norm()) < 0.99
+    assert lanczos(lambda u: (values * u[0],), (values,), iterations=5)[0] == pytest.approx(1.0, rel=1e-9)
 
 
 # --- conjugate gradients --------------------------------------------------------------------------------------------

@@ -68,6 +68,7 @@ def trained(network: str, architecture: Architecture, accuracy: float) -> dict[s
 
 def header(of: Space, **changes: Any) -> dict[str, Any]:
     found = {"recipe": "idarts", "task": "digits", "data": "da1ada1a", "seed": 3, "device": "cpu", "tree": {}}
+    found["command"] = "mimar search idarts --seed 3 --task digits"
     return {**found, "hash": "cafe0123", "space": of.to_json(), "layout": of.layout, "versions": VERSIONS, **changes}
 
 
