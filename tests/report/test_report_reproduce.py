@@ -79,7 +79,7 @@ def test_a_module_of_ones_own_is_told(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_strangers_tree_becomes_no_code(tmp_path: Path, tree: dict[str, Any]) -> None:
-    run = load(make(tmp_path / "r", [], header(NB201, recipe="x", tree=tree)))
+    run = load(make(tmp_path / "r", [], header(NB201, recipe="x", tree=tree, command="rm x")))
     text = python(run)
     assert "import os" not in text.splitlines() and "from os" not in text and "from builtins" not in text
     assert "evil(" not in text.replace(repr("a=1);evil("), "") and command(run) == ""
