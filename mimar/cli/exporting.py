@@ -63,4 +63,4 @@ def trained(folder: Path) -> tuple[nn.Module, Tensor]:
         raise RunError(f"{folder} is not finished; go on with: mimar resume {shlex.quote(str(folder))}")
     lab = search.lab()
     model = network(lab.final, finish.architecture(found[-1]["architecture"]), State(*held).group("final"))
-    return model, lab.probe().cpu().repeat(2, 1, 1, 1)
+    return model, lab.examples(2).cpu()

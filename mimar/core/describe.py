@@ -60,6 +60,9 @@ def describe(value: Any) -> JSON:
         return {OPAQUE: digest_tensors({"": value}), "kind": "Tensor"}
     if callable(value) and hasattr(value, "__qualname__"):
         return {OPAQUE: f"{value.__module__}.{value.__qualname__}", "kind": "function"}
+    if " at 0x" in repr(value):  # its text would be an address: other in every process
+        held = describe(dict(sorted(vars(value).items()))) if hasattr(value, "__dict__") else None
+        return {OPAQUE: digest([type(value).__module__, type(value).__qualname__, held]), "kind": type(value).__name__}
     return {OPAQUE: digest(repr(value)), "kind": type(value).__name__}
 
 

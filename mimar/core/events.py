@@ -20,9 +20,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the run's log: JSON alone, and nothing that depends on the clock."""
+    """One line of the run's log: JSON alone, and nothing that depends on the clock or on what else the machine does."""
 
     data: dict[str, Any]
+    logged: bool = True  # False for what depends on the machine's state: shown, and not kept
 
 
 Event = Step | Record

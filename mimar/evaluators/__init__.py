@@ -1,4 +1,4 @@
-"""From an architecture to measurements: training from scratch, shared weights."""
+"""From an architecture to measurements: training from scratch, as a resumable process."""
 
 from mimar.evaluators.train import Retrain, training
 

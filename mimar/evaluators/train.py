@@ -108,14 +108,15 @@ class _Trainee:
         if part.auxiliary:
             example = next(iter(job.data.batches("fit", None, size=2, device=job.device)))
             with isolated(derive(job.seed, "auxiliary", job.label), job.device):
-                self.head = attach_auxiliary(self.net, job.model, example[0], job.data.task.classes)
+                self.head = attach_auxiliary(self.net, job.model, job.data.inputs(example), job.data.task.classes)
         self.drop = drop_paths(edges) if part.drop_path else None
         self.augment = job.data.task.augment
         if part.cutout:
             self.augment = replace(self.augment or Augment(), cutout=part.cutout)
         modules = nn.ModuleDict({"net": self.net} | ({"auxiliary": self.head.module} if self.head else {}))
-        self.weights = list(modules.parameters())
-        self.names = [name for name, _ in modules.named_parameters()]
+        trained = [(name, p) for name, p in modules.named_parameters() if p.requires_grad]  # not what its owner froze
+        self.weights = [p for _, p in trained]
+        self.names = [name for name, _ in trained]
         self.buffer_names = [name for name, _ in modules.named_buffers()]
         self.buffers = list(modules.buffers())
         self.optimiser = part.optimiser.optimiser(self.weights)
@@ -163,7 +164,7 @@ class _Trainee:
         data, device = self.job.data, self.job.device
         held, tested = (data.evaluate(self.net, s, device=device) for s in ("holdout", "test"))
         example = next(iter(data.batches("fit", None, size=1, device=device)))
-        macs = count.macs(lambda x: self.net(x), example[0])
+        macs = count.macs(self.net, data.inputs(example))
         self.state.drop("weights", "buffers", "momentum")
         tensors = self.net.state_dict()
         self.state.put("net", tensors.keys(), tensors.values())

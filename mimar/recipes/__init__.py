@@ -53,6 +53,12 @@ def load(name: str) -> tuple[ModuleType, Recipe]:
     return module, getattr(module, f"recipe_{variant.replace('-', '_')}")
 
 
+def __getattr__(name: str) -> ModuleType:
+    if name.startswith("_") or not (_folder() / f"{name}.py").exists():
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f"{__name__}.{name}")
+
+
 def _folder() -> Path:
     return Path(__file__).parent
 

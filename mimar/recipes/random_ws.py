@@ -11,7 +11,6 @@ from mimar.core.paper import Paper
 from mimar.core.ranges import Count, NonNegative, Positive, Whole
 from mimar.evaluators import Retrain
 from mimar.gradient.regularise import WeightDecay
-from mimar.gradient.schedule import Alternate
 from mimar.search import OneShot
 from mimar.tasks import Task
 
@@ -47,7 +46,7 @@ def recipe(
         name="random-ws",
         inner=Sgd(lr=lr),
         terms=(WeightDecay(decay),),
-        schedule=Alternate(epochs=epochs),
+        epochs=epochs,
         candidates=candidates,
         retrain=retrain,
         batch=batch,

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from mimar.core.events import Event, Record
-from mimar.core.ranges import Count
+from mimar.core.ranges import Count, Whole, validate
 from mimar.core.state import State
 from mimar.evaluators import Retrain
 from mimar.search import finish
@@ -41,12 +41,17 @@ class AskTell:
     task: Task | str | None = None
     seed: int = 0
     device: str = "cpu"
-    baseline: int | None = None
+    baseline: Whole | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def start(self) -> State:
         """Return the state before the first proposal."""
         checked_device(self.device)
-        searcher = self.strategy.start(self.lab().space, self.seed)
+        lab = self.lab()
+        lab.ready(self.retrain)
+        searcher = self.strategy.start(lab.space, self.seed)
         return State({"phase": "search", "searcher": searcher.state_dict(), "asked": [], "trained": [], "training": {}})
 
     def lab(self) -> Lab:
@@ -72,7 +77,7 @@ class AskTell:
                 yield event
         if json["phase"] != "done":
             ours, apart = json["trained"][: self.networks], json["trained"][self.networks :]
-            best = max(ours, key=lambda t: t["metrics"]["valid_accuracy"])
+            best = max(ours, key=lambda t: finish.score(lab, t))
             cost, beside = (sum(t["budget"] for t in part) for part in (ours, apart))
             budget = {"search": cost, "retrain": 0.0, "baseline": beside}
             yield from finish.close(self, lab, state, best, ours if self.baseline is None else apart, budget)
@@ -83,6 +88,6 @@ class AskTell:
         (proposal,) = searcher.ask(1)
         return proposal.architecture
 
-    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None) -> Result:
-        """Run to the end, into the folder `out` if given, and return the result; see `mimar.search.run`."""
-        return run(self, out, resume=resume, progress=progress)
+    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None, **more: Any) -> Result:
+        """Run to the end, into the folder `out` if given, and return the result; `mimar.search.run` says how."""
+        return run(self, out, resume=resume, progress=progress, **more)

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from mimar.core.errors import SpaceError, UsageError
 from mimar.core.events import Event, Record, Step
 from mimar.core.optimisers import Sgd
+from mimar.core.ranges import Range, Whole, validate
 from mimar.core.state import State, moments, restore_moments
 from mimar.core.streams import stream
 from mimar.core.trees import norm
@@ -25,7 +27,7 @@ from mimar.evaluators import Retrain
 from mimar.gradient.derive import Strongest
 from mimar.gradient.hypergradient import Hypergradient
 from mimar.gradient.regularise import Term
-from mimar.gradient.relax import Context, Relaxation, entropy
+from mimar.gradient.relax import Context, Relaxation, entropy, relaxed
 from mimar.gradient.schedule import Alternate
 from mimar.gradient.update import Adam
 from mimar.search import finish
@@ -50,17 +52,27 @@ class Bilevel:
     schedule: Alternate
     derivation: Strongest
     retrain: Retrain
-    batch: int = 64
+    batch: Annotated[int, Range(2)] = 64
     net: nn.Module | str | None = None
     task: Task | str | None = None
     seed: int = 0
     device: str = "cpu"
-    baseline: int | None = None
+    baseline: Whole | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
+        if self.inner.decay:
+            raise UsageError(
+                "Bilevel.inner has a decay, which Hessians would not see; use the term WeightDecay instead"
+            )
 
     def start(self) -> State:
         """Return the state before the first step."""
         checked_device(self.device)
         lab = self.lab()
+        if not relaxed(lab.space):
+            raise SpaceError("the model has nothing to relax: a differentiable search needs at least one mimar.OneOf")
+        lab.ready(self.retrain)
         state = State({"phase": "search", "epoch": 0, "step": 0, "loss_sum": 0.0, "hyper": {}, "entropy": []})
         SharedWeights(lab, state, self.inner, self.terms, self.batch)  # puts the fresh weights into the state
         alphas = self.relaxation.init(lab.space, stream(self.seed, "alphas"))
@@ -78,9 +90,9 @@ class Bilevel:
             yield from _Loop(self, lab, state).events()
         yield from finish.events(self, lab, state)
 
-    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None) -> Result:
-        """Run to the end, into the folder `out` if given, and return the result; see `mimar.search.run`."""
-        return run(self, out, resume=resume, progress=progress)
+    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None, **more: Any) -> Result:
+        """Run to the end, into the folder `out` if given, and return the result; `mimar.search.run` says how."""
+        return run(self, out, resume=resume, progress=progress, **more)
 
 
 class _Loop:
@@ -150,8 +162,9 @@ class _Loop:
 
     def sample(self, split: str, at: int, j: int = -1) -> Any:
         """Return the batch of an outer step (j = −1), or the j-th further one; with replacement between steps."""
-        rng = stream(self.search.seed, "outer", split, at, j)
-        return self.lab.data.sample(split, rng, size=self.search.batch, device=self.search.device)
+        rng, data = stream(self.search.seed, "outer", split, at, j), self.lab.data
+        augment = data.task.augment if split == "train" else None  # L1 is the loss that the weights minimise
+        return data.sample(split, rng, size=self.search.batch, augment=augment, device=self.search.device)
 
     def gates(self) -> dict[str, Tensor]:
         """Return the present gates, as for evaluation."""

@@ -25,7 +25,9 @@ from mimar.search.budget import baseline_size
 from mimar.search.lab import Lab
 from mimar.space import Architecture
 from mimar.supernet import free_bytes, output_scales, recalibrated, step_bytes
+from mimar.tasks import Measure
 
+ACCURACY = Measure("accuracy", "max", "fraction")
 CALIBRATION = 8  # batches from which batch-norm statistics are gathered for one set of gates
 MOVED = 0.1  # a relative fall of the gates' entropy below this means that the search has found nothing
 
@@ -61,8 +63,8 @@ def skips(chosen: Architecture) -> int:
 
 def forecast(lab: Lab, batch: int) -> Iterator[Event]:
     """Tell what a step will need, and warn of what can be seen beforehand: too little memory, too loud options."""
-    x = next(iter(lab.data.batches("train", None, size=batch, device=lab.device)))[0]
-    needed, free = step_bytes(lab.supernet, lab.uniform(), x[:4], batch), free_bytes(lab.device)
+    x, few = lab.examples(batch), lab.examples(4)
+    needed, free = step_bytes(lab.supernet, lab.uniform(), few, batch), free_bytes(lab.device)
     yield Record(
         {"event": "forecast", "step_bytes": needed, "macs": lab.supernet_macs, "choices": len(lab.space.choices)}
     )
@@ -71,7 +73,7 @@ def forecast(lab: Lab, batch: int) -> Iterator[Event]:
             f"a weight step needs about {count(needed)}B of memory and {count(free)}B are free: make the batch "
             f"(now {batch}), the channels or the cells smaller"
         )
-        yield Record({"event": "warned", "name": "memory", "text": text})
+        yield Record({"event": "warned", "name": "memory", "text": text}, logged=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         output_scales(lab.supernet, x)
@@ -94,8 +96,8 @@ def derive(search: Relaxing, lab: Lab, state: State, gates: Mapping[str, Tensor]
             "nothing; give it more outer steps or a higher rate of the alphas"
         )
         yield Record({"event": "warned", "name": "gates did not move", "text": text})
-    supernet = {"valid_accuracy": shared_accuracy(lab, gates, search.batch)}
-    supernet["derived_accuracy"] = shared_accuracy(lab, lab.supernet.gates(derived), search.batch)
+    supernet = {f"valid_{lab.primary.name}": shared_score(lab, gates, search.batch)}
+    supernet[f"derived_{lab.primary.name}"] = shared_score(lab, lab.supernet.gates(derived), search.batch)
     supernet |= {"entropy_before": before, "entropy_after": after, "skips": skips(derived)}
     supernet["growth"] = state.json["hyper"].get("growth", 0.0) if state.json.get("hyper") else 0.0
     to_retraining(search, lab, state, derived, cost)
@@ -117,16 +119,16 @@ def random_architecture(lab: Lab, seed: int, index: int) -> Architecture:
     return lab.space.sample(stream(seed, "random", index))
 
 
-def shared_accuracy(lab: Lab, gates: Mapping[str, Tensor], batch: int) -> float:
-    """Return the validation accuracy with the shared weights, batch-norm statistics recalibrated for these gates."""
+def shared_score(lab: Lab, gates: Mapping[str, Tensor], batch: int) -> float:
+    """Return the primary measure on the validation half with the shared weights, batch norm recalibrated for the gates."""
     batches = lab.data.batches("train", None, size=batch, device=lab.device)
-    inputs = [b[0] for _, b in zip(range(CALIBRATION), batches, strict=False)]
+    inputs = [lab.data.inputs(b) for _, b in zip(range(CALIBRATION), batches, strict=False)]
     net = lab.supernet
     buffers = recalibrated(net, net.weights, gates, inputs)
     found = lab.data.evaluate(
         lambda x: net.call(net.weights, gates, x, buffers=buffers, training=False), "valid", device=lab.device
     )
-    return found["accuracy"]
+    return found[lab.primary.name]
 
 
 def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:
@@ -148,7 +150,7 @@ def train(
 ) -> Iterator[Event]:
     """Train one network of the state's list "trained", where it was left.
 
-    `keep`: its tensors are kept under "final/" if its holdout accuracy is the best of those that ask for it.
+    `keep`: its tensors are kept under "final/" if its score on the holdout is the best of those that ask for it.
     """
     caption = "retrain" if label == "derived" else f"random {int(label.split('-')[1]) + 1} of {networks}"
     phase = "retrain" if label == "derived" else "baseline"
@@ -156,16 +158,16 @@ def train(
     inner = State(state.json["training"], state.tensors)  # the same objects: what the training changes is saved
     for event in training(search.retrain, job, inner):
         if isinstance(event, Record) and event.data["event"] == "trained":
-            _note(state, event.data, keep)
+            _note(lab, state, event.data, keep)
         yield event
     yield Step(phase, caption, 1, 1, boundary=True)
 
 
-def _note(state: State, found: dict[str, Any], keep: bool) -> None:
+def _note(lab: Lab, state: State, found: dict[str, Any], keep: bool) -> None:
     """Close one training: note its figures, keep the tensors where they count, clear the rest."""
-    accuracy = found["metrics"]["valid_accuracy"]
-    if keep and accuracy > state.json.get("kept", -1.0):
-        state.json["kept"] = accuracy
+    value = score(lab, found)
+    if keep and value > state.json.get("kept", -math.inf):
+        state.json["kept"] = value
         net = state.group("net")
         state.drop("final")
         state.put("final", net.keys(), (t.clone() for t in net.values()))
@@ -189,7 +191,7 @@ def close(
         "seed": search.seed,
         "architecture": winner["architecture"],
         "metrics": winner["metrics"],
-        "baseline": {"random": summary(randoms)},
+        "baseline": {"random": summary(randoms, lab.primary)},
         "evaluations": len(state.json["trained"]),
         "supernet": state.json.get("supernet", {}),
         "budget": budget,
@@ -199,16 +201,22 @@ def close(
     yield Step("done", "done", 1, 1, boundary=True)
 
 
-def summary(trained: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return {n, best, mean, std, networks} of test accuracies; `best` is that of the best on the holdout."""
+def score(lab: Lab, trained: Mapping[str, Any]) -> float:
+    """Return how good a trained network is on the holdout, larger being better."""
+    return lab.better(float(trained["metrics"][f"valid_{lab.primary.name}"]))
+
+
+def summary(trained: list[dict[str, Any]], measure: Measure = ACCURACY) -> dict[str, Any]:
+    """Return {n, best, mean, std} of the primary measure on the test set; `best` is that of the best on the holdout."""
     if not trained:
         return {"n": 0, "best": None, "mean": None, "std": None}
-    tests = [t["metrics"]["test_accuracy"] for t in trained]
-    best = max(trained, key=lambda t: t["metrics"]["valid_accuracy"])
+    tests = [t["metrics"][f"test_{measure.name}"] for t in trained]
+    sign = 1.0 if measure.direction == "max" else -1.0
+    best = max(trained, key=lambda t: sign * t["metrics"][f"valid_{measure.name}"])
     spread = statistics.stdev(tests) if len(tests) > 1 else 0.0
     return {
         "n": len(tests),
-        "best": best["metrics"]["test_accuracy"],
+        "best": best["metrics"][f"test_{measure.name}"],
         "mean": math.fsum(tests) / len(tests),
         "std": spread,
     }

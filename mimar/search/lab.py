@@ -13,10 +13,12 @@ from torch import nn
 from mimar import nets, tasks
 from mimar.core import count
 from mimar.core.errors import DataError, SpaceError, UsageError
-from mimar.core.streams import derive, isolated
+from mimar.core.streams import derive, isolated, stream
+from mimar.evaluators import Retrain
+from mimar.evaluators.auxiliary import attach_auxiliary
 from mimar.space import Architecture, Space, of
 from mimar.supernet import Supernet, chosen
-from mimar.tasks import BoundTask, Task
+from mimar.tasks import BoundTask, Measure, Task
 
 DEFAULT_NET = "nasbench201:cells=1,channels=8"
 DEFAULT_TASK = "digits"
@@ -77,16 +79,38 @@ class Lab:
             channels, classes = self.data.task.shape[0], self.data.task.classes
             return nets.named(net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine)
 
-    def probe(self) -> Any:
-        """Return one input sample as a batch of one, on the device."""
-        return next(iter(self.data.batches("train", None, size=1, device=self.device)))[0]
+    @property
+    def primary(self) -> Measure:
+        """The measure that networks are compared by: the task's first."""
+        return self.data.task.measures[0]
+
+    def better(self, value: float) -> float:
+        """Return a value of the primary measure so that larger is better."""
+        return value if self.primary.direction == "max" else -value
+
+    def examples(self, size: int) -> Any:
+        """Return the inputs of the first training samples, on the device."""
+        batch = next(iter(self.data.batches("train", None, size=size, device=self.device)))
+        return self.data.inputs(batch)
+
+    def ready(self, retrain: Retrain) -> None:
+        """Raise now what would otherwise end the run after the search: a net that cannot be retrained as asked."""
+        architecture = self.space.sample(stream(self.seed, "ready"))
+        net = chosen(self.final, architecture, fresh=stream(self.seed, "ready")).net
+        if retrain.auxiliary:
+            attach_auxiliary(net, self.final, self.examples(2).cpu(), self.data.task.classes)
+        if retrain.steps(self.data) == 0:
+            raise UsageError(
+                f"retrain.batch is {retrain.batch}, more than the {self.data.size('fit')} samples to retrain on; "
+                "make it smaller"
+            )
 
     @cached_property
     def supernet_macs(self) -> int:
         """MACs of one sample through the whole supernet."""
         gates = self.uniform()
         net = self.supernet
-        return count.macs(lambda x: net.call(net.weights, gates, x, training=False), self.probe())
+        return count.macs(lambda x: net.call(net.weights, gates, x, training=False), self.examples(1))
 
     def uniform(self) -> dict[str, torch.Tensor]:
         """Return gates under which every option takes part equally."""
@@ -96,10 +120,10 @@ class Lab:
             found[choice.name] = torch.full((n,), 1.0 if choice.kind == "some" else 1.0 / n, device=self.device)
         return found
 
-    def network_macs(self, architecture: Architecture) -> int:
-        """MACs of one sample through the finished network of an architecture."""
-        net = chosen(self.final, architecture).net.to(self.device).eval()
-        return count.macs(net, self.probe())
+    def network_macs(self, architecture: Architecture, *, shared: bool = False) -> int:
+        """MACs of one sample through an architecture's finished network, or through its path in the supernet."""
+        net = chosen(self.supernet.model if shared else self.final, architecture).net.to(self.device).eval()
+        return count.macs(net, self.examples(1))
 
 
 def named_task(task: Task | str | None) -> Task:
@@ -116,7 +140,9 @@ def named_task(task: Task | str | None) -> Task:
 
 def checked_device(device: str) -> str:
     """Return `device` if this machine has it; raises UsageError otherwise."""
-    if device != "cpu" and not (device.startswith("cuda") and torch.cuda.is_available()):
-        have = "cpu or cuda" if torch.cuda.is_available() else "cpu (torch finds no CUDA device here)"
+    known = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    known += [f"cuda:{i}" for i in range(torch.cuda.device_count())]
+    if device not in known:
+        have = ", ".join(known) if len(known) > 1 else "cpu (torch finds no CUDA device here)"
         raise UsageError(f"device {device!r} is not available; use {have}")
     return device

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from torch import nn
 
 from mimar.core.events import Event, Record, Step
-from mimar.core.optimisers import Sgd
-from mimar.core.ranges import Count
+from mimar.core.optimisers import Sgd, cosine
+from mimar.core.ranges import Count, Range, Whole, validate
 from mimar.core.state import State
 from mimar.core.streams import stream
 from mimar.evaluators import Retrain
 from mimar.gradient.regularise import Term
-from mimar.gradient.schedule import Alternate
 from mimar.search import finish
 from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
@@ -29,6 +28,8 @@ from mimar.search.run import Progress, run
 from mimar.search.weights import SharedWeights
 from mimar.space import Architecture
 from mimar.tasks import Task
+
+FLOOR = 1e-3  # of the weights' learning rate, as in DARTS
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,26 @@ class OneShot:
     name: str
     inner: Sgd
     terms: tuple[Term, ...]
-    schedule: Alternate
+    epochs: Count
     candidates: Count
     retrain: Retrain
-    batch: int = 64
+    batch: Annotated[int, Range(2)] = 64
     net: nn.Module | str | None = None
     task: Task | str | None = None
     seed: int = 0
     device: str = "cpu"
-    baseline: int | None = None
+    baseline: Whole | None = None
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def start(self) -> State:
         """Return the state before the first step."""
         checked_device(self.device)
+        lab = self.lab()
+        lab.ready(self.retrain)
         state = State({"phase": "search", "epoch": 0, "step": 0, "loss_sum": 0.0, "ranked": []})
-        SharedWeights(self.lab(), state, self.inner, self.terms, self.batch)
+        SharedWeights(lab, state, self.inner, self.terms, self.batch)
         return state
 
     def lab(self) -> Lab:
@@ -68,14 +74,14 @@ class OneShot:
             yield from self._rank(lab, shared, state)
         yield from finish.events(self, lab, state)
 
-    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None) -> Result:
-        """Run to the end, into the folder `out` if given, and return the result; see `mimar.search.run`."""
-        return run(self, out, resume=resume, progress=progress)
+    def run(self, out: Any = None, *, resume: bool = False, progress: Progress | None = None, **more: Any) -> Result:
+        """Run to the end, into the folder `out` if given, and return the result; `mimar.search.run` says how."""
+        return run(self, out, resume=resume, progress=progress, **more)
 
     def _train(self, lab: Lab, shared: SharedWeights, counters: dict[str, Any]) -> Iterator[Event]:
-        total = self.schedule.epochs * shared.per_epoch
-        for epoch in range(counters["epoch"], self.schedule.epochs):
-            lr = self.schedule.rate(epoch, self.inner.lr)
+        total = self.epochs * shared.per_epoch
+        for epoch in range(counters["epoch"], self.epochs):
+            lr = cosine(epoch / self.epochs, self.inner.lr, min(FLOOR, self.inner.lr))
             for step, batch in enumerate(shared.batches(epoch, counters["step"]), counters["step"]):
                 at = epoch * shared.per_epoch + step
                 gates = lab.supernet.gates(lab.space.sample(stream(self.seed, "path", at)))
@@ -83,7 +89,7 @@ class OneShot:
                 counters["step"] = step + 1
                 yield Step("search", "search", at + 1, total, {"loss": counters["loss_sum"] / (step + 1)})
             yield Record(
-                {"event": "epoch", "phase": "search", "epoch": epoch + 1, "epochs": self.schedule.epochs, "lr": lr}
+                {"event": "epoch", "phase": "search", "epoch": epoch + 1, "epochs": self.epochs, "lr": lr}
                 | {"train_loss": counters["loss_sum"] / shared.per_epoch}
             )
             counters.update(epoch=epoch + 1, step=0, loss_sum=0.0)
@@ -93,19 +99,19 @@ class OneShot:
         ranked: list[float] = state.json["ranked"]
         sampled = [lab.space.sample(stream(self.seed, "candidate", i)) for i in range(self.candidates)]
         for i in range(len(ranked), self.candidates):
-            ranked.append(finish.shared_accuracy(lab, lab.supernet.gates(sampled[i]), self.batch))
-            yield Step("search", "rank", i + 1, self.candidates, {"accuracy": ranked[-1]})
-        best = sampled[max(range(self.candidates), key=ranked.__getitem__)]
+            ranked.append(finish.shared_score(lab, lab.supernet.gates(sampled[i]), self.batch))
+            yield Step("search", "rank", i + 1, self.candidates, {lab.primary.name: ranked[-1]})
+        best = sampled[max(range(self.candidates), key=lambda i: lab.better(ranked[i]))]
         yield Record({"event": "derived", "architecture": finish.plain(best), "ranked": list(ranked)})
         cost = self.cost(lab, shared)
-        supernet = {"derived_accuracy": max(ranked), "skips": finish.skips(best)}
+        supernet = {f"derived_{lab.primary.name}": ranked[sampled.index(best)], "skips": finish.skips(best)}
         finish.to_retraining(self, lab, state, best, cost)
         state.json["supernet"] = supernet
 
     def cost(self, lab: Lab, shared: SharedWeights) -> float:
         """Return the analytic cost of training and ranking, in MACs; a path counts as the mean of 8 drawn networks."""
         drawn: list[Architecture] = [lab.space.sample(stream(self.seed, "candidate", i)) for i in range(8)]
-        path = sum(lab.network_macs(a) for a in drawn) / len(drawn)
-        training = 3 * self.schedule.epochs * shared.per_epoch * self.batch
+        path = sum(lab.network_macs(a, shared=True) for a in drawn) / len(drawn)
+        training = 3 * self.epochs * shared.per_epoch * self.batch
         ranking = self.candidates * (lab.data.size("valid") + finish.CALIBRATION * self.batch)
         return path * (training + ranking)

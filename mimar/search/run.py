@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import safetensors.torch
+import torch
 
 from mimar import runs
 from mimar.core.describe import describe, digest
@@ -91,7 +92,7 @@ def run(
             if resume:
                 raise RunError("resume=True needs the folder of the run: run(folder, resume=True)")
             return _in_memory(search, tell)
-        with _opened(search, Path(out), resume, inexact, command) as store, _Interrupts() as interrupts:
+        with _repeatable(), _opened(search, Path(out), resume, inexact, command) as store, _Interrupts() as interrupts:
             return _stored(search, store, tell, interrupts)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MimarError) or not _memory(error):
@@ -135,6 +136,13 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any], folder: Path, inexact: b
             )
 
 
+def _repeatable() -> Any:
+    """Return a context in which cuDNN takes deterministic kernels, chosen without timing them; nothing on a CPU."""
+    return torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=torch.backends.cudnn.allow_tf32
+    )
+
+
 class _Interrupts:
     """Holds a first Ctrl-C back until the step at hand is done; a second one acts at once."""
 
@@ -171,7 +179,8 @@ def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Inte
     for event in search.events(state):
         tell(event)
         if isinstance(event, Record):
-            store.append(event.data)
+            if event.logged:
+                store.append(event.data)
             if event.data["event"] == "finished":
                 data = event.data["result"]
             continue

@@ -6,7 +6,6 @@ its figures repeat bit for bit however many run beside it.
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -15,6 +14,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from mimar import recipes
 from mimar.core.describe import describe, digest
 from mimar.core.errors import RunError
 
@@ -35,8 +35,7 @@ class Cell:
 
 def search(cell: Cell) -> Any:
     """Return the search of a cell."""
-    module = importlib.import_module(f"mimar.recipes.{cell.recipe.replace('-', '_')}")
-    return module.recipe(**cell.options)
+    return recipes.load(cell.recipe)[1](**cell.options)
 
 
 def run(cell: Cell, root: str) -> dict[str, Any]:

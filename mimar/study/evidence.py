@@ -38,8 +38,7 @@ def names() -> list[str]:
 
 def identity(recipe: str) -> dict[str, Any]:
     """Return what a record is valid for: the hash of the recipe at its defaults, and its parts' results-versions."""
-    module = importlib.import_module(f"mimar.recipes.{recipe.replace('-', '_')}")
-    tree = describe(module.recipe())
+    tree = describe(recipes.load(recipe)[1]())
     return {"hash": digest(tree), "parts": dict(sorted(_parts(tree)))}
 
 

@@ -25,18 +25,20 @@ class Supernet:
     """All architectures of a model's space at once, sharing the model's parameters.
 
     `weights` and `buffers` alias the model's parameters and buffers, in the fixed order of `weight_names` and
-    `buffer_names`; `space` is the model's space. The model itself is an ordinary nn.Module with choices inside.
+    `buffer_names`; parameters that are frozen (`requires_grad=False`) are no weights and stay as they are; `space` is the model's space. The model itself is an ordinary nn.Module with choices inside.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self.space: Space = of(model)
-        self.weight_names = tuple(name for name, _ in model.named_parameters())
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        self.weight_names = tuple(trained)
         self.buffer_names = tuple(name for name, _ in model.named_buffers())
         self._modules = tuple(model.modules())  # walking a supernet costs as much as a small step
-        self._tied = len(self.weight_names) < len(list(model.named_parameters(remove_duplicate=False)))
+        parameters = list(model.named_parameters(remove_duplicate=False))
+        self._tied = len(parameters) > len({id(p) for _, p in parameters})
         self._tied |= len(self.buffer_names) < len(list(model.named_buffers(remove_duplicate=False)))
-        self.weights: Tensors = tuple(model.parameters())
+        self.weights: Tensors = tuple(trained.values())
         self.buffers: Tensors = tuple(model.buffers())
 
     def gates(self, architecture: Architecture) -> dict[str, Tensor]:

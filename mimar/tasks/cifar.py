@@ -21,12 +21,13 @@ from torch import Tensor
 from mimar.core.errors import DataError
 from mimar.tasks import checks, files, locate
 from mimar.tasks.augment import BY_SIDE, Augment, resolved
-from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, prepare
+from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, direct, prepare
 from mimar.tasks.protocol import Measure
 
 _PIXELS = 3 * 32 * 32
 
 
+@direct
 @dataclass(frozen=True)
 class Cifar10:
     """The published 50,000 + 10,000 images; `folder` holds the binary (.bin) or the Python version, unpacked.
@@ -64,6 +65,7 @@ class Cifar10:
         return bind(self, _prepared(stamp, self.size, self.limit), seed, self.valid_fraction)
 
 
+@direct
 @dataclass(frozen=True)
 class Cifar10Packed:
     """10,000 + 2,000 images as JPEG (quality 75): fine for searching and ranking, not for quoting CIFAR-10 results.

@@ -13,10 +13,11 @@ import torch
 
 from mimar.tasks import checks, locate
 from mimar.tasks.augment import BY_SIDE, Augment, resolved
-from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, prepare
+from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, direct, prepare
 from mimar.tasks.protocol import Measure
 
 
+@direct
 @dataclass(frozen=True)
 class Digits:
     """Handwritten digits, 8×8; the test set is a fixed stratified 20 % (359 images), so that accuracies saturate.

@@ -17,7 +17,7 @@ from torch import Tensor
 from mimar.core.errors import DataError
 from mimar.tasks import checks, files, locate
 from mimar.tasks.augment import BY_SIDE, Augment, resolved
-from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, prepare
+from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, direct, prepare
 from mimar.tasks.protocol import Measure
 
 ADDRESS = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
@@ -36,6 +36,7 @@ SHA256 = dict(
 )
 
 
+@direct
 @dataclass(frozen=True)
 class FashionMnist:
     """Clothes, 28×28, or 14×14 by averaging; `folder` holds the four published .gz files.

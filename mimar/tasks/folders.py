@@ -13,12 +13,13 @@ import torch
 from mimar.core.errors import DataAbsentError, DataError, UsageError
 from mimar.tasks import checks, files
 from mimar.tasks.augment import BY_SIDE, Augment, resolved
-from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, prepare
+from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, direct, prepare
 from mimar.tasks.protocol import Measure
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 
 
+@direct
 @dataclass(frozen=True)
 class Folder:
     """Images under `path`, scaled to size × size (sides independently, antialiased) with 1 (grey) or 3 channels.

@@ -5,19 +5,21 @@ Shapes: N samples, B batch; x (N, C, H, W) uint8 or float32 as stored, normalise
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from mimar.core.describe import digest_tensors
 from mimar.core.errors import DataError, UsageError, nearest
-from mimar.core.streams import draw, stream
+from mimar.core.streams import Rng, draw, generator, stream
 from mimar.tasks import checks
 from mimar.tasks.augment import Augment
 from mimar.tasks.protocol import SPLITS, Batch, Device, Forward, Measure, Task
 
+T = TypeVar("T")
 MEASURES = (Measure("accuracy", "max", "fraction"), Measure("loss", "min", "nats"))
 TEST_FRACTION = 0.2
 HOLDOUT_FRACTION = 0.2
@@ -144,7 +146,7 @@ class Bound:
     def batches(
         self,
         split: str,
-        rng: torch.Generator | None,
+        rng: Rng | None,
         *,
         size: int = 64,
         start: int = 0,
@@ -164,6 +166,7 @@ class Bound:
             raise UsageError(f"start must be from 0 to {steps}, the number of batches in {split!r}; got {start!r}")
         base = 0
         if rng is not None:
+            rng = generator(rng)
             index = index[torch.randperm(len(index), generator=rng)]
             base = draw(rng)
         elif augment is not None:
@@ -178,7 +181,7 @@ class Bound:
     def sample(
         self,
         split: str,
-        rng: torch.Generator,
+        rng: Rng,
         *,
         size: int = 64,
         augment: Augment | None = None,
@@ -186,9 +189,13 @@ class Bound:
     ) -> Batch:
         """Return one random batch of `size` different samples (all of the split where it has fewer)."""
         self.steps(split, size)
-        index = self._of(split)
+        index, rng = self._of(split), generator(rng)
         chosen = index[torch.randperm(len(index), generator=rng)[:size]]
         return self._batch(chosen, augment, stream(draw(rng), 0), device)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """Return what a network is called with: x (B, C, H, W)."""
+        return batch.x
 
     def loss(self, forward: Forward, batch: Batch) -> Tensor:
         """Return the mean cross entropy of forward(batch.x), which must be (B, classes), in nats."""
@@ -258,3 +265,22 @@ def bind(task: Task, data: Labelled, seed: int, valid_fraction: float) -> Bound:
     holdout, fit = stratified(y, HOLDOUT_FRACTION, stream(seed, "holdout"))
     parts = {"train": train, "valid": valid, "fit": fit, "holdout": holdout}
     return Bound(task, data, seed, {**{k: data.rest[v] for k, v in parts.items()}, "test": data.test})
+
+
+DIRECT = ("size", "steps", "batches", "sample", "inputs", "loss", "evaluate", "cost", "digest")
+
+
+def direct(task: type[T]) -> type[T]:
+    """Give a task the methods of its binding to seed 0, so that it can be used without a split of one's own."""
+
+    def method(name: str) -> Callable[..., Any]:
+        def call(self: Any, *args: Any, **options: Any) -> Any:
+            return getattr(self.split(0), name)(*args, **options)
+
+        call.__name__ = name
+        call.__doc__ = f"As `split(0).{name}`: the task with the splits of seed 0."
+        return call
+
+    for name in DIRECT:
+        setattr(task, name, method(name))
+    return task

@@ -11,10 +11,11 @@ from mimar.core.describe import describe, digest, digest_tensors
 from mimar.core.errors import DataError
 from mimar.tasks import checks
 from mimar.tasks.augment import Augment
-from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, prepare
+from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, direct, prepare
 from mimar.tasks.protocol import Measure
 
 
+@direct
 @dataclass(frozen=True, eq=False)
 class Arrays:
     """Arrays in memory, made by `arrays`. A run over them continues only from Python, with arrays of equal digest."""

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from mimar.tasks import checks, locate
 from mimar.tasks.augment import Augment
-from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, prepare
+from mimar.tasks.labelled import MEASURES, Bound, Labelled, bind, direct, prepare
 from mimar.tasks.protocol import Measure
 
 ROWS = 4
 
 
+@direct
 @dataclass(frozen=True)
 class Mnist1d:
     """Signals of 40 samples as images of 4 equal rows, (1, 4, 40); the test set is a fixed stratified 20 %.

@@ -236,6 +236,10 @@ def test_passes_count_every_product() -> None:
     assert Neumann(2).passes == 3 + 3 + 4 * 3
     assert Neumann(2, batches="fresh").passes == 3 + 3 * 3 + 4 * 3
     assert Neumann(2, step="auto").passes - Neumann(2).passes == 40.0
+    assert Neumann(2, batches="fresh", step="auto").passes == 3 + 3 * 4 + 4 * 13
+    assert Neumann(2, curvature="gauss-newton").passes == 3 + 3 + 6 * 2 + 3 + 4
+    assert Neumann(2, mixed="difference").passes == 3 + 3 + 4 * 2 + 6
+    assert Neumann(0).passes == 3 + 3 + 4
     assert ConjugateGradient(10).passes == 3 + 3 + 44
 
 

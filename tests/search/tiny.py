@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ import mimar
 from mimar.core.events import Event, Step
 from mimar.core.streams import isolated
 from mimar.evaluators import Retrain
+
+EVERY = 6  # steps between snapshots, so that a run of forty steps has several
 
 
 def block(k: int) -> nn.Module:
@@ -46,9 +49,9 @@ def options(**more: Any) -> dict[str, Any]:
 
 def main(folder: str, journal: str, recipe: str) -> None:
     """Run or resume a search, writing one line a step into `journal`: what the killing test counts."""
-    import importlib
-
     torch.set_num_threads(1)
+    running = importlib.import_module("mimar.search.run")
+    running.EVERY = EVERY  # type: ignore[attr-defined]
     search = importlib.import_module(f"mimar.recipes.{recipe}").recipe(**options())
     with Path(journal).open("a") as log:
         log.write("begin\n")

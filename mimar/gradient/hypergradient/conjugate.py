@@ -13,7 +13,7 @@ from mimar.core.derivatives import Loss
 from mimar.core.ranges import Range, validate
 from mimar.core.series import conjugate_gradient
 from mimar.core.trees import Tensors, scale
-from mimar.gradient.hypergradient.parts import Explanation, Factors, explained, outer_slopes
+from mimar.gradient.hypergradient.parts import Explanation, Factors, explained, implicit_passes, outer_slopes
 
 
 @dataclass(frozen=True)
@@ -61,4 +61,4 @@ class ConjugateGradient:
     @property
     def passes(self) -> float:
         """Cost in forward passes of one batch."""
-        return 3.0 + 3.0 + 4.0 * (self.iterations + 1)
+        return 3.0 + implicit_passes(self.iterations, gauss_newton=self.curvature == "gauss-newton")

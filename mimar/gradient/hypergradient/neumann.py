@@ -13,8 +13,9 @@ from mimar.core.derivatives import Loss
 from mimar.core.ranges import Range, validate
 from mimar.core.series import lanczos, neumann
 from mimar.core.trees import Tensors, scale, zeros_like
-from mimar.gradient.hypergradient.parts import Explanation, Factors, explained, outer_slopes
+from mimar.gradient.hypergradient.parts import Explanation, Factors, explained, implicit_passes, outer_slopes
 
+PRODUCTS = 10  # Hessian products that step="auto" spends
 GROWTH = 1.1  # a last summand this much longer than the first is divergence, not round-off
 
 
@@ -28,7 +29,8 @@ class Neumann:
     weights. On a quadratic with γ ≤ 1/λmax(A): relative error of the series at most (1 − γ λmin)^(K+1).
 
     `step`: "lr" is the weights' learning rate (faithful to the paper's code); "auto" is 1 / (1.1 θ + r), θ and r the
-    largest Ritz value of 10 products and its residual, hence at most 1/λmax; or a number. `batches`: "shared" uses one
+    largest Ritz value of 10 products and its residual, which keeps below 1/λmax unless a single eigenvalue stands apart
+    from tens of thousands of others; or a number. `batches`: "shared" uses one
     training batch in every factor (paper and code), whose average over batches is biased for K ≥ 1; "fresh" draws one
     per factor, the mixed product included, and is unbiased. `curvature`: "hessian", or "gauss-newton", which cannot be
     negative. `mixed`: "exact", or the central "difference" of the released code.
@@ -72,7 +74,7 @@ class Neumann:
             return lr
         if self.step != "auto":
             return float(self.step)
-        estimate, residual = lanczos(factors.product(0), factors.weights, iterations=10)
+        estimate, residual = lanczos(factors.product(0), factors.weights, iterations=PRODUCTS)
         return 1.0 / (1.1 * estimate + residual) if estimate > 0 else lr
 
     @property
@@ -80,9 +82,13 @@ class Neumann:
         """Cost in forward passes of one batch."""
         if self.terms < 0:
             return 3.0
-        graphs = self.terms + 1 if self.batches == "fresh" else 1
-        auto = 40.0 if self.step == "auto" else 0.0
-        return 3.0 + 3.0 * graphs + 4.0 * (self.terms + 1) + auto
+        auto, gauss = self.step == "auto", self.curvature == "gauss-newton"
+        return 3.0 + implicit_passes(
+            self.terms + PRODUCTS * auto,
+            fresh=self.terms + auto if self.batches == "fresh" else 0,
+            gauss_newton=gauss,
+            difference=self.mixed == "difference",
+        )
 
 
 def _growing(norms: tuple[float, ...], step: float) -> str | None:

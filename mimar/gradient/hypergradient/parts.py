@@ -91,6 +91,19 @@ def outer_slopes(outer: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor
     return slopes[: len(w)], slopes[len(w) :]
 
 
+def implicit_passes(products: int, *, fresh: int = 0, gauss_newton: bool = False, difference: bool = False) -> float:
+    """Return the cost of an implicit term in forward passes: 3 a gradient graph, 4 a product on it and for C.
+
+    `fresh`: the number of fresh batches among the products, each with a graph of its own, and one more for C; 0 where
+    all share one. A Gauss–Newton product costs 6, on a graph apart from that of C; a central difference for C costs two
+    gradients instead of a product.
+    """
+    graphs = fresh or min(products, 1)
+    shared = products > 0 and not fresh and not gauss_newton  # C finds its graph already made
+    last = 6.0 if difference else 4.0 if shared else 7.0
+    return 3.0 * graphs + (6.0 if gauss_newton else 4.0) * products + last
+
+
 class Factors:
     """The factors A = H + ρI and C = ∂²L1/∂a∂w of an implicit term, from one training batch or a fresh one each."""
 
@@ -116,6 +129,7 @@ class Factors:
         self.inner, self.weights, self.alphas = inner, weights, alphas
         self.fresh, self.damping, self.gauss_newton = batches == "fresh", damping, curvature == "gauss-newton"
         self._shared: Curvature | None = None
+        self._gauss: Product | None = None
 
     def _loss(self, j: int) -> Any:
         return self.inner.fresh(j) if self.fresh else self.inner
@@ -129,12 +143,15 @@ class Factors:
 
     def product(self, j: int) -> Product:
         """Return u ↦ (H_j + ρI) u."""
-        base: Product
-        if self.gauss_newton:
-            base = gauss_newton(self._loss(j).split, self.weights, self.alphas)
-        else:
-            base = self._at(j).hessian
+        base = self._gauss_newton(j) if self.gauss_newton else self._at(j).hessian
         return (lambda u: add(base(u), tuple(u), self.damping)) if self.damping else base
+
+    def _gauss_newton(self, j: int) -> Product:
+        if self.fresh:
+            return gauss_newton(self._loss(j).split, self.weights, self.alphas)
+        if self._gauss is None:
+            self._gauss = gauss_newton(self.inner.split, self.weights, self.alphas)
+        return self._gauss
 
     def mixed(self, j: int, u: Tensors, how: str = "exact") -> Tensors:
         """Return C_j u, exactly or by DARTS' central difference."""
