@@ -55,10 +55,13 @@ def rows(recipe: str, record: Record | None) -> list[tuple[str, ...]]:
     found = []
     for claim in record["claims"]:
         figures = ("–", "–", "–", "–")
-        if "comparison" in claim:
+        if "derived" in claim:
             test = claim["comparison"]
             ours, theirs = (spread(values, 100) for values in (claim["derived"], claim["random"]["best"]))
             figures = (claim["task"], ours, theirs, f"{test['p']:.3g}")
+        elif "comparison" in claim:
+            test = claim["comparison"]
+            figures = ("digits", f"{test['mean']:.4f}", f"{test['mean_theirs']:.4f} (theirs)", f"{test['p']:.3g}")
         told = f"{claim['verdict']} ({claim['why']}){_age(recipe, record)}"
         found.append((link, tier(recipe), claim["claim"], *figures, told))
     return found
@@ -77,7 +80,7 @@ def results(recipe: str, record: Record | None) -> str:
 def _claim(claim: Record) -> str:
     said = claim["claim"][0].upper() + claim["claim"][1:]
     head = f"**Claim.** {said}. **Verdict: {claim['verdict']}** ({claim['why']})."
-    return f"{head}\n\n{_compared(claim) if 'comparison' in claim else _cosines(claim)}"
+    return f"{head}\n\n{_compared(claim) if 'derived' in claim else _cosines(claim)}"
 
 
 def _compared(claim: Record) -> str:

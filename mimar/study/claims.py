@@ -32,10 +32,19 @@ class BeatsRandom:
 
 @dataclass(frozen=True)
 class NearUnroll:
-    """The cosine to a long unroll ranks neumann(K=10, auto) > neumann(K=2, lr) ≥ second order > first order."""
+    """One estimator is nearer to a long unroll than another: the one comparison is of `ours` with `theirs`.
 
-    seeds: tuple[int, ...] = (0, 1, 2)
-    text: str = "cosine to a long unroll: neumann(10, auto) > neumann(2, lr) ≥ second order > first order, in the mean"
+    The catalogue expects neumann(K=10, auto) > neumann(K=2, lr) ≥ second order > first order; all are recorded.
+    """
+
+    ours: str = "neumann K=10, auto"
+    theirs: str = "neumann K=2, lr"
+    seeds: tuple[int, ...] = SEEDS
+
+    @property
+    def text(self) -> str:
+        """The claim in words."""
+        return f"the cosine to a long unroll is larger for {self.ours} than for {self.theirs}"
 
 
 Claim = BeatsRandom | NearUnroll

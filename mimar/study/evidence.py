@@ -10,6 +10,8 @@ import importlib
 import json
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from mimar.search.finish import summary
 from mimar.study import cells, lookup
 from mimar.study.cells import Cell
 from mimar.study.claims import CLAIMS, BeatsRandom, NearUnroll
-from mimar.study.statistics import compare
+from mimar.study.statistics import Comparison, compare
 
 FOLDER = Path("evidence")
 WORK = Path("runs") / "evidence"
@@ -87,7 +89,12 @@ def record(
     randoms = cells.run_all(_randoms(claims, found), str(work), workers=workers, tell=progress)
     written = []
     for name in chosen:
-        entries = [_measured(name, claim, found, randoms, progress) for claim in CLAIMS[name]]
+        entries = []
+        for claim in CLAIMS[name]:
+            if isinstance(claim, NearUnroll):
+                entries.append(near_unroll(claim, workers, progress))
+            else:
+                entries.append(beats_random(claim, *_both(name, claim, found, randoms)))
         body = {"recipe": name, **identity(name), "versions": runs.versions(), "claims": entries}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
@@ -118,16 +125,13 @@ def _randoms(claims: Sequence[tuple[str, Any]], found: dict[Cell, dict[str, Any]
     ]
 
 
-def _measured(
-    name: str, claim: Any, found: dict[Cell, dict[str, Any]], randoms: dict[Cell, dict[str, Any]], tell: Tell
-) -> dict[str, Any]:
-    if isinstance(claim, NearUnroll):
-        return near_unroll(claim, tell)
+def _both(
+    name: str, claim: BeatsRandom, found: dict[Cell, dict[str, Any]], randoms: dict[Cell, dict[str, Any]]
+) -> tuple[Results, Sequence[Results]]:
+    """Return the results of a claim's searches, and of each its random networks: as many as cost the same."""
     ours = [found[c] for c in _searches(name, claim)]
     by_seed = {c.options["seed"]: r for c, r in randoms.items() if c.options["task"] == claim.task}
-    return beats_random(
-        claim, ours, [by_seed[s]["trained"][: _size(r)] for s, r in zip(claim.seeds, ours, strict=True)]
-    )
+    return ours, [by_seed[s]["trained"][: _size(r)] for s, r in zip(claim.seeds, ours, strict=True)]
 
 
 def beats_random(claim: BeatsRandom, ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
@@ -139,12 +143,8 @@ def beats_random(claim: BeatsRandom, ours: Results, randoms: Sequence[Results]) 
     unmoved = sum(not r["supernet"]["moved"] for r in ours)
     if unmoved > MOST_UNMOVED * len(ours):
         verdict, why = "not tested", f"the gates did not move in {unmoved} of {len(ours)} seeds"
-    elif test.verdict == "better":
-        verdict, why = "holds", f"p = {test.p:.3g}"
-    elif test.verdict == "no difference shown" and abs(test.difference) < test.detectable:
-        verdict, why = "not tested", f"the difference is below the detectable {test.detectable:.3g}"
     else:
-        verdict, why = "does not hold", f"p = {test.p:.3g}"
+        verdict, why = judged(test)
     return {
         "claim": claim.text,
         "task": claim.task,
@@ -174,23 +174,39 @@ def _table(ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
     return {"derived": derived, **spread, "random_mean": statistics.fmean(drawn), "marks": lookup.MARKS}
 
 
-def near_unroll(claim: NearUnroll, tell: Tell) -> dict[str, Any]:
-    """Return the record of the fidelity claim: cosines by seed, their means, and whether the order is the claimed one."""
-    from mimar.study.fidelity import cosines
-
-    measured = []
-    for seed in claim.seeds:
-        measured.append(cosines(seed))
-        tell(f"cosines to a long unroll, seed {seed}")
+def near_unroll(claim: NearUnroll, workers: int, tell: Tell) -> dict[str, Any]:
+    """Return the record of the fidelity claim: cosines by seed, their means, the one comparison, the verdict."""
+    measured: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for found in pool.map(one_thread_cosines, claim.seeds):
+            measured.append(found)
+            tell(f"cosines to a long unroll: seed {found['seed']}")
+    references = measured[0]["references"]
     means = {
-        name: {ref: statistics.fmean(m["estimators"][name][ref] for m in measured) for ref in measured[0]["references"]}
+        name: {ref: statistics.fmean(m["estimators"][name][ref] for m in measured) for ref in references}
         for name in measured[0]["estimators"]
     }
-    ref = measured[0]["references"][0]
-    best, second, third, first = (
-        means[n][ref] for n in ("neumann K=10, auto", "neumann K=2, lr", "second order", "first order")
-    )
-    holds = best > second >= third > first
-    why = f"{best:.4f}, {second:.4f}, {third:.4f}, {first:.4f} against {ref}"
-    verdict = "holds" if holds else "does not hold"
-    return {"claim": claim.text, "means": means, "measured": measured, "verdict": verdict, "why": why}
+    ours, theirs = ([m["estimators"][n][references[0]] for m in measured] for n in (claim.ours, claim.theirs))
+    test = compare(ours, theirs)
+    verdict, why = judged(test)
+    body = {"claim": claim.text, "seeds": list(claim.seeds), "means": means, "measured": measured}
+    return {**body, "comparison": test.to_json(), "verdict": verdict, "why": why}
+
+
+def one_thread_cosines(seed: int) -> dict[str, Any]:
+    """Return `fidelity.cosines(seed)`, computed on one thread so that the figures repeat."""
+    import torch
+
+    from mimar.study.fidelity import cosines
+
+    torch.set_num_threads(1)
+    return cosines(seed)
+
+
+def judged(test: Comparison) -> tuple[str, str]:
+    """Return the verdict of a comparison, and why."""
+    if test.verdict == "better":
+        return "holds", f"p = {test.p:.3g}"
+    if test.verdict == "no difference shown" and abs(test.difference) < test.detectable:
+        return "not tested", f"the difference is below the detectable {test.detectable:.3g}"
+    return "does not hold", f"p = {test.p:.3g}"
