@@ -60,7 +60,7 @@ bench: setup
 	@set -e; for file in benchmarks/[a-z]*.py; do case $$file in */conditions.py) continue;; esac; echo "== $$file"; $(BIN)/python "$$file"; done
 
 evidence: setup
-	$(BIN)/mimar evidence
+	$(BIN)/mimar evidence --workers 2
 
 docs: setup
 	$(BIN)/python docs/build.py

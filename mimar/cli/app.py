@@ -185,10 +185,8 @@ def evidence(
     workers: Annotated[int, typer.Option(min=1, help="so many searches at once")] = 1,
 ) -> None:
     """Measure again what recipes claim, into evidence/RECIPE.json."""
-    try:
-        from mimar.study import evidence as study
-    except ImportError as error:
-        raise MimarError(f"evidence cannot be measured with this installation: {error}") from error
+    from mimar.study import evidence as study
+
     for path in study.record(recipes or (), workers=workers, progress=lambda told: typer.echo(told, err=True)):
         typer.echo(str(path))
 
