@@ -22,9 +22,29 @@ from mimar.search import finish
 ENDINGS = {"torch": "model.pt2", "onnx": "model.onnx"}
 
 
+class Standardise(nn.Module):
+    """(raw − mean) / std by channel, as the task does it before a network sees its images."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: list[float], std: list[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+    def back(self, x: Tensor) -> Tensor:
+        """Return the raw values of standardised ones."""
+        return x * self.std + self.mean
+
+
 def write(folder: Path, form: str, out: Path | None = None) -> Path:
     """Write the network of a finished run, by default into its folder, for batches of any size; return the file.
 
+    The program takes raw values, as the task's source has them (digits: 0 to 16), and standardises them itself.
     torch: a program for `torch.export.load(file).module()`, weights included, which nothing of mimar is needed to run.
     """
     if form not in ENDINGS:
@@ -61,6 +81,10 @@ def trained(folder: Path) -> tuple[nn.Module, Tensor]:
         found = [e["result"] for e in store.events() if e["event"] == "finished"]
     if held is None or not found:
         raise RunError(f"{folder} is not finished; go on with: mimar resume {shlex.quote(str(folder))}")
-    lab = search.lab()
-    model = network(lab.final, finish.architecture(found[-1]["architecture"]), State(*held).group("final"))
-    return model, lab.examples(2).cpu()
+    lab, result = search.lab(), found[-1]
+    model: nn.Module = network(lab.final, finish.architecture(result["architecture"]), State(*held).group("final"))
+    example = lab.examples(2).cpu()
+    if held_inputs := result.get("inputs"):  # the program takes raw values, as they come from a camera or a file
+        front = Standardise(held_inputs["mean"], held_inputs["std"])
+        model, example = nn.Sequential(front, model).eval(), front.back(example)
+    return model, example

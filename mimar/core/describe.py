@@ -85,7 +85,13 @@ def rebuild(tree: JSON) -> Any:
         )
     if PART not in tree:
         return {k: rebuild(v) for k, v in tree.items()}
-    return _class(tree[PART])(**{k: rebuild(v) for k, v in tree.items() if k != PART})
+    part, fields = _class(tree[PART]), {k: rebuild(v) for k, v in tree.items() if k != PART}
+    try:
+        return part(**fields)
+    except TypeError as error:
+        raise RunError(
+            f"run.json gives {part.__name__} other fields than this version of mimar has: {error}"
+        ) from error
 
 
 def _class(name: str) -> type:

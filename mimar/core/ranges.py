@@ -87,6 +87,7 @@ def validate(part: Any) -> None:
 
 
 Count = Annotated[int, Range(1)]
+Batch = Annotated[int, Range(2)]  # batch norm needs two samples
 Whole = Annotated[int, Range(0)]
 Positive = Annotated[float, Range(0.0, open_low=True)]
 NonNegative = Annotated[float, Range(0.0)]

@@ -7,7 +7,7 @@ from torch import nn
 
 from mimar.core.optimisers import Sgd
 from mimar.core.paper import Paper
-from mimar.core.ranges import Count, NonNegative, Positive, Whole
+from mimar.core.ranges import Batch, Count, NonNegative, Positive, Whole
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Strongest
 from mimar.gradient.hypergradient import FirstOrder
@@ -42,7 +42,7 @@ def recipe(
     baseline: Whole | None = None,
     epochs: Count = 20,
     warmup: Whole = 0,
-    batch: Count = 32,
+    batch: Batch = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
     alpha_lr: Positive = 3e-4,

@@ -11,7 +11,7 @@ from torch import nn
 
 from mimar.core.optimisers import Sgd
 from mimar.core.paper import Paper
-from mimar.core.ranges import Count, NonNegative, Positive, Range, Whole
+from mimar.core.ranges import Batch, Count, NonNegative, Positive, Range, Whole
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Strongest
 from mimar.gradient.hypergradient import Neumann
@@ -53,7 +53,7 @@ def recipe(
     inner_steps: Count = 4,
     epochs: Count = 20,
     warmup: Whole = 0,
-    batch: Count = 32,
+    batch: Batch = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
     alpha_lr: Positive = 3e-4,

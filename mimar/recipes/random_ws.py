@@ -8,7 +8,7 @@ from torch import nn
 
 from mimar.core.optimisers import Sgd
 from mimar.core.paper import Paper
-from mimar.core.ranges import Count, NonNegative, Positive, Whole
+from mimar.core.ranges import Batch, Count, NonNegative, Positive, Whole
 from mimar.evaluators import Retrain
 from mimar.gradient.regularise import WeightDecay
 from mimar.search import OneShot
@@ -37,7 +37,7 @@ def recipe(
     baseline: Whole | None = None,
     candidates: Count = 100,
     epochs: Count = 20,
-    batch: Count = 32,
+    batch: Batch = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
     retrain: Retrain = Retrain(),

@@ -5,23 +5,27 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
+from mimar.core.describe import digest
 from mimar.core.units import count, seconds
 from mimar.report import sections, words
 from mimar.report.markup import Markup, join, note, section, table, tag
 from mimar.report.reading import Run, mapping, number
 
+Key = tuple[str, str, str, str, str]  # recipe, task, measure, data, settings
 SEEDS = 8  # below this many, a difference is no claim
 
 
 def body(runs: Sequence[Run]) -> Markup:
     """Return the content of the page that compares `runs`."""
-    groups: dict[tuple[str, str, str], list[Run]] = {}
+    runs = list({run.folder.resolve(): run for run in runs}.values())  # a folder named twice is one run
+    groups: dict[Key, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.text("recipe"), run.text("task"), words.measure(run).name), []).append(run)
+        key = (run.text("recipe"), run.text("task"), words.measure(run).name, run.text("data"), _settings(run))
+        groups.setdefault(key, []).append(run)
     again = [tag("details", tag("summary", f"{r.folder.name}, hash {r.text('hash')}"), sections.again(r)) for r in runs]
     cells = [join(tag("h3", run.folder.name), sections.cell(run)) for run in runs]
     found = [note(f"{r.folder.name}: {r.title}: {words.stage(r)}.") for r in runs if not r.result]
-    few = sorted({recipe for (recipe, _, _), own in groups.items() if len({r.text("seed") for r in own}) < SEEDS})
+    few = sorted({recipe for (recipe, *_), own in groups.items() if len({r.text("seed") for r in own}) < SEEDS})
     if few:
         found.append(note(f"Fewer than {SEEDS} seeds for {', '.join(few)}: no claim about a method rests on this."))
     if still := [r.folder.name for r in runs if r.moved is False]:
@@ -30,7 +34,7 @@ def body(runs: Sequence[Run]) -> Markup:
         found.append(note(text, class_="alarm"))
     recipes, tasks = (", ".join(dict.fromkeys(g[i] for g in groups)) for i in (0, 1))
     alike = [
-        [r for g, own in groups.items() if g[1:] == key for r in own] for key in dict.fromkeys(g[1:] for g in groups)
+        [r for g, own in groups.items() if g[1:4] == key for r in own] for key in dict.fromkeys(g[1:4] for g in groups)
     ]
     return join(
         tag("header", tag("h1", f"{len(runs)} runs: {recipes} on {tasks}"), *found),
@@ -41,6 +45,12 @@ def body(runs: Sequence[Run]) -> Markup:
         section("warnings", "Warnings", sections.warnings(runs)),
         section("again", "How to make them again", *again),
     )
+
+
+def _settings(run: Run) -> str:
+    """Return the digest of all options but the seed: only runs that agree in it are seeds of one experiment."""
+    tree = {k: v for k, v in mapping(run.header.get("tree")).items() if k not in ("seed", "device")}
+    return digest(tree)
 
 
 def _runs(runs: Sequence[Run]) -> Markup:
@@ -54,9 +64,9 @@ def _runs(runs: Sequence[Run]) -> Markup:
     return table(("run", "derived", "random's choice", "random, mean ± std", "entropy"), rows, "test figures")
 
 
-def _groups(groups: dict[tuple[str, str, str], list[Run]]) -> Markup:
+def _groups(groups: dict[Key, list[Run]]) -> Markup:
     rows = []
-    for (recipe, task, name), runs in groups.items():
+    for (recipe, task, name, *_), runs in groups.items():
         m = words.Measure(name)
         counted = [r for r in runs if r.result and r.moved is not False]
         pairs = [(m.of(r.network), r.baseline["best"]) for r in counted]

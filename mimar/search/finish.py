@@ -92,7 +92,9 @@ def derive(search: Relaxing, lab: Lab, state: State, gates: Mapping[str, Tensor]
     )
     if not moved:
         text = (
-            f"the entropy of the gates fell from {before:.3f} to {after:.3f}, by less than 10 %: this search has found "
+            "no alpha step was taken: the search has fewer weight steps than inner_steps, or warmup took them all"
+            if not state.json.get("hyper")
+            else f"the entropy of the gates fell from {before:.3f} to {after:.3f}, by less than 10 %: this search has found "
             "nothing; give it more outer steps or a higher rate of the alphas"
         )
         yield Record({"event": "warned", "name": "gates did not move", "text": text})
@@ -187,17 +189,18 @@ def close(
     """Yield the result as JSON: a function of recipe, seed and machine, without times and paths."""
     found = {
         "recipe": search.name,
-        "task": lab.data.task.name,
+        "task": lab.caption,
         "seed": search.seed,
         "architecture": winner["architecture"],
         "metrics": winner["metrics"],
         "baseline": {"random": summary(randoms, lab.primary)},
         "evaluations": len(state.json["trained"]),
+        "inputs": lab.data.statistics() if hasattr(lab.data, "statistics") else None,
         "supernet": state.json.get("supernet", {}),
         "budget": budget,
     }
     yield Record({"event": "finished", "result": found})
-    state.json["phase"] = "done"
+    state.json.update(phase="done", result=found)
     yield Step("done", "done", 1, 1, boundary=True)
 
 
@@ -213,7 +216,7 @@ def summary(trained: list[dict[str, Any]], measure: Measure = ACCURACY) -> dict[
     tests = [t["metrics"][f"test_{measure.name}"] for t in trained]
     sign = 1.0 if measure.direction == "max" else -1.0
     best = max(trained, key=lambda t: sign * t["metrics"][f"valid_{measure.name}"])
-    spread = statistics.stdev(tests) if len(tests) > 1 else 0.0
+    spread = statistics.stdev(tests) if len(tests) > 1 else None
     return {
         "n": len(tests),
         "best": best["metrics"][f"test_{measure.name}"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,7 @@ from mimar.evaluators import Retrain
 from mimar.evaluators.auxiliary import attach_auxiliary
 from mimar.space import Architecture, Space, of
 from mimar.supernet import Supernet, chosen
-from mimar.tasks import BoundTask, Measure, Task
+from mimar.tasks import Augment, BoundTask, Measure, Task
 
 DEFAULT_NET = "nasbench201:cells=1,channels=8"
 DEFAULT_TASK = "digits"
@@ -76,8 +76,17 @@ class Lab:
         with isolated(derive(self.seed, "model")):
             if isinstance(net, nn.Module):
                 return copy.deepcopy(net).cpu()
+            if not isinstance(net, str | None):
+                raise UsageError(
+                    f"net is a {type(net).__name__}; give a module with choices, or a name of: {', '.join(nets.names())}"
+                )
             channels, classes = self.data.task.shape[0], self.data.task.classes
             return nets.named(net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine)
+
+    @property
+    def caption(self) -> str:
+        """The task as it was asked for, options included."""
+        return self.task if isinstance(self.task, str) else self.data.task.name
 
     @property
     def primary(self) -> Measure:
@@ -97,6 +106,12 @@ class Lab:
         """Raise now what would otherwise end the run after the search: a net that cannot be retrained as asked."""
         architecture = self.space.sample(stream(self.seed, "ready"))
         net = chosen(self.final, architecture, fresh=stream(self.seed, "ready")).net
+        if not any(p.requires_grad for p in net.parameters()):
+            raise SpaceError("the model has no parameter to train: all are frozen, or there is none")
+        if retrain.cutout:
+            replace(self.data.task.augment or Augment(), cutout=retrain.cutout)(
+                self.examples(2).cpu(), stream(self.seed, "ready")
+            )
         if retrain.auxiliary:
             attach_auxiliary(net, self.final, self.examples(2).cpu(), self.data.task.classes)
         if retrain.steps(self.data) == 0:

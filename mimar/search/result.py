@@ -18,7 +18,8 @@ class Result:
     `architecture`; `model`: a plain trained nn.Module in evaluation mode; `metrics`: {test_accuracy, valid_accuracy,
     params, macs, …}, accuracies as fractions; `baseline`: {"random": {n, best, mean, std}}, `best` being the test
     accuracy of the random network with the best holdout accuracy; `data`: all of it as the run's JSON; `seconds`: wall
-    time over all sittings; `run`: the folder, or None.
+    time over all sittings; `run`: the folder, or None; `warnings`: what went wrong on the way, as that the gates did not
+    move. The model takes standardised inputs: `data["inputs"]` has the mean and std by channel of the raw values.
     """
 
     architecture: Architecture
@@ -28,6 +29,7 @@ class Result:
     data: dict[str, Any] = field(repr=False)
     seconds: float = 0.0
     run: str | None = None
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the one line that `mimar search --json` prints last."""

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -56,7 +57,7 @@ def header(search: Search, command: str = "") -> dict[str, Any]:
     lab, tree = search.lab(), describe(search)
     return {
         "recipe": search.name,
-        "task": lab.data.task.name,
+        "task": lab.caption,
         "data": lab.data.digest(),
         "seed": search.seed,
         "device": search.device,
@@ -82,18 +83,29 @@ def run(
 
     `out`: the run folder; None keeps nothing on disk. `resume=True` continues `out` where its last good snapshot
     stands: bit for bit as if it had not stopped, on the same device and thread count; elsewhere only with
-    `inexact=True`. `progress` sees every event. `command` is kept for the report: the words that make the run again. Ctrl-C ends the step at hand, saves, and raises KeyboardInterrupt.
+    `inexact=True`. `progress` sees every event. `command` is kept for the report: the words that make the run again.
+    Ctrl-C ends the step at hand, saves, and raises KeyboardInterrupt.
     Raises RunError where the folder belongs to another search, and OutOfMemoryError with what to make smaller.
     """
     checked_device(search.device)
-    tell = progress or (lambda event: None)
+    warned: list[str] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Record) and event.data["event"] == "warned":
+            warned.append(event.data["text"])
+        if progress:
+            progress(event)
+
     try:
         if out is None:
             if resume:
                 raise RunError("resume=True needs the folder of the run: run(folder, resume=True)")
-            return _in_memory(search, tell)
+            return replace(_in_memory(search, tell), warnings=tuple(warned))
+        fresh = None if resume else search.start()  # what is wrong with the options is said before a folder is made
         with _repeatable(), _opened(search, Path(out), resume, inexact, command) as store, _Interrupts() as interrupts:
-            return _stored(search, store, tell, interrupts)
+            found = _stored(search, store, fresh, tell, interrupts)
+            earlier = [e["text"] for e in store.events() if e.get("event") == "warned"]
+            return replace(found, warnings=tuple(dict.fromkeys([*earlier, *warned])))
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, MimarError) or not _memory(error):
             raise
@@ -104,12 +116,9 @@ def run(
 
 def _in_memory(search: Search, tell: Progress) -> Result:
     begun, state = time.monotonic(), search.start()
-    data: dict[str, Any] = {}
     for event in search.events(state):
         tell(event)
-        if isinstance(event, Record) and event.data["event"] == "finished":
-            data = event.data["result"]
-    return _result(search, state, data, time.monotonic() - begun, None)
+    return _result(search, state, state.json["result"], time.monotonic() - begun, None)
 
 
 def _opened(search: Search, folder: Path, resume: bool, inexact: bool, command: str) -> runs.Store:
@@ -125,7 +134,8 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any], folder: Path, inexact: b
     for key, what in (("hash", "another recipe or other options"), ("data", "other data")):
         if ours[key] != theirs.get(key):
             raise RunError(
-                f"{folder} was made with {what} ({key} {theirs.get(key)}, now {ours[key]}); give the same ones again"
+                f"{folder} was made with {what} ({key} {theirs.get(key)}, now {ours[key]}); give the same ones again "
+                "(a model of your own counts with its initial weights: seed them)"
             )
     for key in () if inexact else ("torch", "threads", "device", "instructions"):
         before, now = theirs["versions"].get(key), ours["versions"].get(key)
@@ -165,9 +175,11 @@ class _Interrupts:
         self.pending = True
 
 
-def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Interrupts) -> Result:
+def _stored(search: Search, store: runs.Store, fresh: State | None, tell: Progress, interrupts: _Interrupts) -> Result:
     held = store.latest()
-    state = State(*held) if held else search.start()
+    for text in store.damage:
+        tell(Record({"event": "warned", "name": "damage", "text": f"{store.folder}: {text}"}, logged=False))
+    state = State(*held) if held else fresh or search.start()
     spent = float(state.json.pop("seconds", 0.0))
     begun, saved, steps = time.monotonic(), time.monotonic(), 0
 
@@ -175,14 +187,11 @@ def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Inte
         json = {**state.json, "seconds": spent + time.monotonic() - begun}
         store.snapshot(json, state.tensors)
 
-    data: dict[str, Any] = {}
     for event in search.events(state):
         tell(event)
         if isinstance(event, Record):
             if event.logged:
                 store.append(event.data)
-            if event.data["event"] == "finished":
-                data = event.data["result"]
             continue
         steps += 1
         if event.boundary or interrupts.pending or steps >= EVERY or time.monotonic() - saved >= SECONDS:
@@ -190,9 +199,7 @@ def _stored(search: Search, store: runs.Store, tell: Progress, interrupts: _Inte
             saved, steps = time.monotonic(), 0
         if interrupts.pending:
             raise KeyboardInterrupt
-    if not data:  # resumed after the end
-        data = next(e["result"] for e in store.events() if e.get("event") == "finished")
-    found = _result(search, state, data, spent + time.monotonic() - begun, str(store.folder))
+    found = _result(search, state, state.json["result"], spent + time.monotonic() - begun, str(store.folder))
     store.write(
         "model.safetensors", safetensors.torch.save({n: t.contiguous() for n, t in state.group("final").items()})
     )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mimar.core.derivatives import gradient
-from mimar.core.errors import NonFiniteError
+from mimar.core.errors import NonFiniteError, UsageError
 from mimar.core.optimisers import Sgd
 from mimar.core.state import State, copy_into, moments, restore_moments
 from mimar.core.streams import stream
@@ -29,6 +29,10 @@ class SharedWeights:
         self.supernet, self.data = lab.supernet, lab.data
         self.weights, self.buffers = self.supernet.weights, self.supernet.buffers
         self.per_epoch = self.data.steps("train", batch, drop_last=True)
+        if self.per_epoch == 0:
+            raise UsageError(
+                f"batch is {batch}, more than the {self.data.size('train')} training samples; make it smaller"
+            )
         if held := state.group("weights"):
             copy_into(self.weights, held.values())
             copy_into(self.buffers, state.group("buffers").values())

@@ -139,6 +139,9 @@ def _reset(net: nn.Module, rng: Rng) -> None:
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     with isolated(draw(rng), device):
         for name, module in net.named_modules():
+            own = list(module.parameters(recurse=False))
+            if own and not any(p.requires_grad for p in own):
+                continue  # frozen by its owner: it keeps its weights
             reset = getattr(module, "reset_parameters", None)
             if callable(reset):
                 reset()

@@ -54,5 +54,10 @@ class Reference:
             ] or [gate[0] * runs[0]()]  # all gates are zero: the shape of the output has to come from somewhere
         total = terms[0]
         for term in terms[1:]:
+            if getattr(term, "shape", None) != getattr(total, "shape", None):
+                raise SpaceError(
+                    f"the options of choice {choice.name!r} give outputs of different shapes, {tuple(total.shape)} and "
+                    f"{tuple(term.shape)}; all options of one choice must give the same shape"
+                )
             total = total + term
         return total

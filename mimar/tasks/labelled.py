@@ -193,6 +193,10 @@ class Bound:
         chosen = index[torch.randperm(len(index), generator=rng)[:size]]
         return self._batch(chosen, augment, stream(draw(rng), 0), device)
 
+    def statistics(self) -> dict[str, list[float]]:
+        """Return {"mean", "std"} by channel, of the raw values: a network sees (raw − mean) / std."""
+        return {"mean": self.data.mean.flatten().tolist(), "std": self.data.std.flatten().tolist()}
+
     def inputs(self, batch: Batch) -> Tensor:
         """Return what a network is called with: x (B, C, H, W)."""
         return batch.x
@@ -267,7 +271,7 @@ def bind(task: Task, data: Labelled, seed: int, valid_fraction: float) -> Bound:
     return Bound(task, data, seed, {**{k: data.rest[v] for k, v in parts.items()}, "test": data.test})
 
 
-DIRECT = ("size", "steps", "batches", "sample", "inputs", "loss", "evaluate", "cost", "digest")
+DIRECT = ("size", "steps", "batches", "sample", "inputs", "statistics", "loss", "evaluate", "cost", "digest")
 
 
 def direct(task: type[T]) -> type[T]:

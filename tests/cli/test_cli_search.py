@@ -19,6 +19,7 @@ from typer.testing import Result
 from mimar import report, runs
 from mimar.cli import exporting, seeds, work
 from mimar.core.errors import MimarError
+from mimar.tasks import named
 
 TINY = ("idarts", "epochs=2", "retrain.epochs=1", "--baseline", "1", "--task", "digits:limit=200", "--json")
 KEYS = {"recipe", "task", "seed", "architecture", "metrics", "baseline", "seconds", "evaluations", "run"}
@@ -137,6 +138,11 @@ def test_exported_program_gives_the_same_logits(mimar, finished: Run, tmp_path: 
     for size in (1, 2, 5):
         x = torch.randn(size, 1, 8, 8, generator=torch.Generator().manual_seed(size))
         assert torch.allclose(program(x), model(x), atol=1e-5)
+    result = json.loads((finished[0] / "result.json").read_text())
+    data = named(result["task"]).split(result["seed"])
+    raw, labels = data.data.x[data.index["test"]].float(), data.data.y[data.index["test"]]  # as a user has them
+    right = float((program(raw).argmax(1) == labels).double().mean())
+    assert right == pytest.approx(result["metrics"]["test_accuracy"], abs=0.01)
     bad = mimar("export", finished[0], "--format", "torch", "--out", tmp_path / "no" / "model.pt2")
     assert bad.exit_code == 1 and f"cannot write {tmp_path / 'no' / 'model.pt2'}" in bad.stderr
 

@@ -210,7 +210,7 @@ def test_a_loss_that_is_not_finite_is_named() -> None:
     ("options", "error", "text"),
     [
         ({"device": "cuda:7"}, UsageError, "not available"),
-        ({"batch": 500}, MimarError, "smaller batch"),
+        ({"batch": 500}, MimarError, "make it smaller"),
         ({"net": torch.nn.Linear(3, 3)}, SpaceError, "has no choices"),
         ({"net": "nasbench301"}, UsageError, "nasbench201"),
         ({"task": "digit"}, UsageError, "digits"),
