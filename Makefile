@@ -33,7 +33,7 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 setup: $(VENV)/.dev
 
 demo: $(VENV)/.user
-	$(BIN)/mimar search idarts --task digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
+	$(BIN)/mimar search idarts epochs=40 --task digits --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: setup
 	$(BIN)/python -m pytest -n $(N)
