@@ -95,7 +95,8 @@ def record(
                 entries.append(near_unroll(claim, workers, progress))
             else:
                 entries.append(beats_random(claim, *_both(name, claim, found, randoms)))
-        body = {"recipe": name, **identity(name), "versions": runs.versions(), "claims": entries}
+        versions = {**runs.versions(), "threads": 1}  # every figure is computed on one thread, whatever this process has
+        body = {"recipe": name, **identity(name), "versions": versions, "claims": entries}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
         path.write_text(json.dumps(body, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
