@@ -95,7 +95,7 @@ def record(
                 entries.append(near_unroll(claim, workers, progress))
             else:
                 entries.append(beats_random(claim, *_both(name, claim, found, randoms)))
-        versions = {**runs.versions(), "threads": 1}  # every figure is computed on one thread, whatever this process has
+        versions = {**runs.versions(), "threads": 1}  # what every figure is computed on
         body = {"recipe": name, **identity(name), "versions": versions, "claims": entries}
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{name}.json"
