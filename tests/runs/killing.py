@@ -134,7 +134,7 @@ def at_calls(folder: Path) -> dict:
 
 def orphan(folder: Path) -> dict:
     """Kill a writer whose own child lives on: the run must be free at once; the child may not write."""
-    ready, told = os.pipe()
+    (born, number), (heard, told) = os.pipe(), os.pipe()  # two pipes: the child may speak before its parent does
     store = runs.create(folder, {})
 
     def child() -> None:
@@ -149,12 +149,12 @@ def orphan(folder: Path) -> dict:
         with runs.open_run(folder, write=True) as mine:
             nonlocal store
             store = mine
-            os.write(told, str(fork(child)).encode().rjust(10))
+            os.write(number, str(fork(child)).encode())
             time.sleep(60)
 
     store.close()
     pid = fork(parent)
-    grandchild, said = int(os.read(ready, 10)), os.read(ready, 1000).decode()
+    grandchild, said = int(os.read(born, 20)), os.read(heard, 1000).decode()
     os.kill(pid, signal.SIGKILL)
     assert murdered(pid)
     try:
