@@ -1,0 +1,70 @@
+"""The compiled library: found, loaded and described. Without it every kernel has a pure-torch twin that serves instead."""
+
+from __future__ import annotations
+
+import ctypes
+from array import array
+from enum import IntEnum
+from functools import cache
+from pathlib import Path
+
+import torch
+
+INTERFACE = 1  # of the layout of programs; `mimar_interface` of the library must agree
+SETS = ("generic", "avx2", "avx512")
+
+
+class Pass(IntEnum):
+    """What a program is run for."""
+
+    FORWARD = 0
+    BACKWARD = 1
+    TANGENT = 2
+    TANGENT_BACKWARD = 3
+    POOL = 4
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """Return the compiled library, or None where it was not built or belongs to another version."""
+    path = Path(__file__).with_name("_native.so")
+    try:
+        found = ctypes.CDLL(str(path))  # torch is loaded already, so that both share one OpenMP
+    except OSError:
+        return None
+    found.mimar_interface.restype = found.mimar_best.restype = ctypes.c_int64
+    if found.mimar_interface() != INTERFACE:
+        return None
+    found.mimar_execute.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
+    found.mimar_execute.restype = None
+    return found
+
+
+@cache
+def instruction_set() -> int:
+    """Return the number of the best instruction set of this processor in `SETS`; −1 where nothing was built."""
+    found = library()
+    return -1 if found is None else int(found.mimar_best())
+
+
+def described() -> str:
+    """Return which kernels are in use, in a word: the instruction set, or `torch` for the twins."""
+    best = instruction_set()
+    return SETS[best] if best >= 0 else "torch"
+
+
+def execute(words: array[int], what: Pass) -> None:
+    """Run a program; its addresses must stay alive meanwhile. Threads follow torch's setting."""
+    found = library()
+    assert found is not None
+    found.mimar_execute(words.buffer_info()[0], int(what), instruction_set())
+
+
+def serves(*tensors: torch.Tensor) -> bool:
+    """Tell whether the compiled kernels can work on these tensors: float32 or float64, one type, in main memory."""
+    kind = tensors[0].dtype
+    return (
+        library() is not None
+        and kind in (torch.float32, torch.float64)
+        and all(t.dtype == kind and t.device.type == "cpu" for t in tensors)
+    )

@@ -1,0 +1,250 @@
+"""A node of a cell as one differentiable operation on the compiled kernels, twice differentiable.
+
+    y = Σ_j p_j · chain_j(x_src(j); θ_j)
+
+The first derivative is one pass back through all chains. The second is the tangent of both passes: if u is the direction
+in (p, x, θ), the derivative of ⟨∇⟨g, y⟩, u⟩ is (in g) the tangent ẏ of the pass forward and (in p, x, θ) the tangent of
+the pass back. The latter is linear in what comes back to y in the same walk of autograd, and therefore waits for it, so
+that both are one pass: a second derivative costs as much as the formulas need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from mimar.kernels import native
+from mimar.kernels.native import Pass
+from mimar.kernels.programs import AT, Kept, Pooled, Program, norms, pooled
+
+Pools = dict[Any, tuple[Tensor, Pooled]]
+
+
+def node(program: Program, coef: Tensor, xs: Sequence[Tensor], weights: Sequence[Tensor], pools: Pools, *, update: bool) -> Tensor:
+    """Return y (B, C, H, W, channels last) of a node.
+
+    `coef` (J,): the coefficients that the terms refer to; `xs`: the sources, channels last; `weights` in the order of the
+    terms' stages. `pools` is shared by the nodes of one call: a pool of one source is made once. With `update` the running
+    statistics of norms that look at the batch move, in place. Raises RuntimeError on a third derivative.
+    """
+    return _Node.apply(program, pools, update, coef, *xs, *weights)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Link:
+    """What the derivative of the pass back leaves for the pass back that follows it in the same walk."""
+
+    __slots__ = ("walk", "left")
+
+    def __init__(self) -> None:
+        self.walk, self.left = -1, []
+
+
+class _Node(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, program: Program, pools: Pools, update: bool, coef: Tensor, *tensors: Tensor) -> Tensor:
+        count = len(program.sources)
+        xs, weights = tensors[:count], tensors[count:]
+        shared = {}
+        for key in program.pools:
+            x = xs[key[0]]
+            memo = (id(x), *key[1:])
+            if memo not in pools:
+                pools[memo] = (x, pooled(x, *key[1:]))
+            shared[key] = pools[memo][1]
+        kept = Kept(
+            torch.empty(program.kept, dtype=program.dtype),
+            torch.empty(program.stats, dtype=torch.float64),
+            norms(program),
+            shared,
+        )
+        y = torch.empty(program.shape, dtype=program.dtype, memory_format=torch.channels_last)
+        words = program.words(coef, xs, weights, kept, update)
+        words[12] = y.data_ptr()
+        native.execute(words, Pass.FORWARD)
+        ctx.set_materialize_grads(False)
+        ctx.program, ctx.norms, ctx.keys, ctx.link = program, kept.norms, list(shared), _Link()
+        ctx.save_for_backward(y, coef, *tensors, kept.z, kept.stats, *(t for p in shared.values() for t in (p.z, p.stats)))
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, gy: Tensor | None) -> tuple[Any, ...]:
+        saved, program, link = ctx.saved_tensors, ctx.program, ctx.link
+        inputs = 1 + len(program.sources) + _count(program)
+        y, tensors, rest = saved[0], saved[1 : 1 + inputs], saved[1 + inputs :]
+        needs = _needed(ctx, 3, inputs)
+        walk = torch._C._current_graph_task_id()
+        left, link.left = (link.left if link.walk == walk else []), []
+        found: Any = [None] * inputs
+        if gy is not None and (not left or torch.is_grad_enabled()):
+            if torch.is_grad_enabled():
+                found = _Back.apply(program, ctx.norms, ctx.keys, link, needs, y, gy, len(tensors), *tensors, *rest)
+            else:
+                found = _back(program, ctx.norms, ctx.keys, needs, gy, tensors, rest)
+            gy = None
+        if left:
+            found = _after(found, program, ctx.norms, ctx.keys, needs, left, gy, tensors, rest)
+        return (None, None, None, *found)
+
+
+class _Back(torch.autograd.Function):
+    """The pass back as a function of what it reads, so that it can be differentiated once more."""
+
+    @staticmethod
+    def forward(ctx: Any, program: Program, norms_: list, keys: list, link: _Link, needs: list, y: Tensor, gy: Tensor, inputs: int, *tensors: Tensor) -> tuple[Tensor | None, ...]:
+        ctx.set_materialize_grads(False)
+        ctx.program, ctx.norms, ctx.keys, ctx.link, ctx.inputs = program, norms_, keys, link, inputs
+        ctx.save_for_backward(gy, *tensors)
+        return tuple(_back(program, norms_, keys, needs, gy, tensors[:inputs], tensors[inputs:]))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *directions: Tensor | None) -> tuple[Any, ...]:
+        gy, *tensors = ctx.saved_tensors
+        n, program, link = ctx.inputs, ctx.program, ctx.link
+        nothing = (None,) * (8 + len(tensors))
+        if all(d is None for d in directions):
+            return nothing
+        inputs, rest = tensors[:n], tensors[n:]
+        t_y, t_kept = _tangent(program, ctx.norms, ctx.keys, directions, inputs, rest)
+        walk = torch._C._current_graph_task_id()
+        if link.walk != walk:
+            link.walk, link.left = walk, []
+        link.left.append((gy, directions, t_kept))
+        return (*(None,) * 6, t_y, None, *(None,) * len(tensors))
+
+
+def _count(program: Program) -> int:
+    return sum(len(slot.weights) for slot in program.slots)
+
+
+def _needed(ctx: Any, begin: int, count: int) -> list[bool]:
+    """Which gradients this walk of autograd is for: those not asked for are not computed.
+
+    Of a leaf autograd does not tell; it counts as asked for. `Curvature` therefore works on aliases of the weights.
+    """
+    flags, nodes = ctx.needs_input_grad[begin : begin + count], ctx.next_functions[-count:]
+    return [flag and (type(f).__name__ == LEAF or _runs(f)) for flag, (f, _) in zip(flags, nodes, strict=True)]
+
+
+LEAF = "AccumulateGrad"
+_runs = torch._C._will_engine_execute_node
+
+
+def _kept(program: Program, norms_: list, keys: list, rest: Sequence[Tensor]) -> Kept:
+    return Kept(rest[0], rest[1], norms_, {k: Pooled(rest[2 + 2 * i], rest[3 + 2 * i]) for i, k in enumerate(keys)})
+
+
+def _words(program: Program, norms_: list, keys: list, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
+    count = 1 + len(program.sources)
+    kept = _kept(program, norms_, keys, rest)
+    return program.words(inputs[0], inputs[1:count], inputs[count:], kept, False)
+
+
+def _last(t: Tensor) -> Tensor:
+    return t.contiguous(memory_format=torch.channels_last)
+
+
+def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequence[Tensor]) -> list[Tensor | None]:
+    """Make the gradients asked for, and write where they go."""
+    found: list[Tensor | None] = [None] * len(inputs)
+    if needs[0]:
+        found[0] = torch.zeros_like(inputs[0])
+        words[11] = found[0].data_ptr()
+    for i, at in enumerate(program._source_at, 1):
+        if needs[i]:
+            g = found[i] = torch.empty_like(inputs[i], memory_format=torch.channels_last)
+            words[at + 2] = g.data_ptr()
+    i = 1 + len(program.sources)
+    for slot in program.slots:
+        for role in slot.weights:
+            if needs[i]:
+                g = found[i] = torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
+                words[slot.at + AT["g_" + role]] = g.data_ptr()
+            i += 1
+    return found
+
+
+def _back(program: Program, norms_: list, keys: list, needs: Sequence[bool], gy: Tensor, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> list[Tensor | None]:
+    words = _words(program, norms_, keys, inputs, rest)
+    gy = _last(gy)
+    words[14] = gy.data_ptr()
+    found = _targets(program, words, needs, inputs)
+    native.execute(words, Pass.BACKWARD)
+    return found
+
+
+def _directions(program: Program, words: Any, directions: Sequence[Tensor | None]) -> list[Tensor]:
+    """Write where the tangents are; return what must stay alive."""
+    alive: list[Tensor] = []
+
+    def hold(t: Tensor) -> int:
+        alive.append(t)
+        return t.data_ptr()
+
+    if (d := directions[0]) is not None:
+        words[10] = hold(d.contiguous())
+    for i, at in enumerate(program._source_at, 1):
+        if (d := directions[i]) is not None:
+            words[at + 1] = hold(_last(d))
+    i = 1 + len(program.sources)
+    for slot in program.slots:
+        for role in slot.weights:
+            if (d := directions[i]) is not None:
+                words[slot.at + AT["t_" + role]] = hold(d.contiguous())
+            i += 1
+    return alive
+
+
+def _t_kept(program: Program, words: Any, t_z: Tensor, t_stats: Tensor) -> None:
+    z, stats, item = t_z.data_ptr(), t_stats.data_ptr(), t_z.element_size()
+    for slot in program.slots:
+        words[slot.at + AT["t_z"]] = z + slot.t_z * item
+        words[slot.at + AT["t_stats"]] = stats + slot.stats * 8
+
+
+def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Tensor | None], inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return ẏ along `directions`, and the tangents kept on the way."""
+    words = _words(program, norms_, keys, inputs, rest)
+    alive = _directions(program, words, directions)
+    t_z = torch.empty(program.kept_tangents, dtype=program.dtype)
+    t_stats = torch.empty(program.stats, dtype=torch.float64)
+    _t_kept(program, words, t_z, t_stats)
+    t_y = torch.empty(program.shape, dtype=program.dtype, memory_format=torch.channels_last)
+    words[13] = t_y.data_ptr()
+    native.execute(words, Pass.TANGENT)
+    del alive
+    return t_y, (t_z, t_stats)
+
+
+def _tangent_back(program: Program, norms_: list, keys: list, needs: Sequence[bool], left: Any, t_gy: Tensor | None, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> list[Tensor | None]:
+    gy, directions, (t_z, t_stats) = left
+    words = _words(program, norms_, keys, inputs, rest)
+    alive = _directions(program, words, directions)
+    _t_kept(program, words, t_z, t_stats)
+    alive.append(_last(gy))
+    words[14] = alive[-1].data_ptr()
+    if t_gy is not None:
+        alive.append(_last(t_gy))
+        words[15] = alive[-1].data_ptr()
+    found = _targets(program, words, needs, inputs)
+    native.execute(words, Pass.TANGENT_BACKWARD)
+    return found
+
+
+def _after(found: Any, program: Program, norms_: list, keys: list, needs: Sequence[bool], left: list, gy: Tensor | None, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
+    """Add the tangents of the pass back that waited, the first of them together with what came back to y."""
+    with torch.no_grad():
+        for waiting in left:
+            more = _tangent_back(program, norms_, keys, needs, waiting, gy, inputs, rest)
+            found = [a if b is None else b if a is None else a + b for a, b in zip(found, more, strict=True)]
+            gy = None
+    if not torch.is_grad_enabled():
+        return found
+    refuse = torch._C._functions.DelayedError(b"a node of the fused execution has no third derivative; use Reference()", sum(t is not None for t in found))
+    held = [t.detach().requires_grad_() for t in found if t is not None]
+    done = iter(refuse(*held))
+    return [None if t is None else next(done) for t in found]

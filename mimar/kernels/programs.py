@@ -1,0 +1,203 @@
+"""A node of a cell as a program of 64-bit words: y = Σ_j p_j · chain_j(x_src(j)). The layout is that of csrc/node.h.
+
+A program is made once for each kind of node and filled with addresses at every call.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from mimar.kernels import native
+from mimar.kernels.native import Pass
+from mimar.kernels.stages import Chain, conv_size
+
+KINDS = ("conv", "average", "maximum")
+HEAD = ("words", "is_double", "threads", "batch", "h", "w", "c", "terms", "sources")
+HEAD += ("coef", "t_coef", "g_coef", "y", "t_y", "g_y", "t_g_y")
+SOURCE = ("x", "t_x", "g_x", "h", "w", "c")
+TERM = ("source", "coef", "stages")
+STAGE = ("kind", "relu", "k", "s", "d", "q", "ci", "co", "h", "w", "ho", "wo", "norm", "batch", "eps", "momentum")
+STAGE += ("update", "kernel", "matrix", "gamma", "beta", "running_mean", "running_var", "stats", "z")
+STAGE += ("g_kernel", "g_matrix", "g_gamma", "g_beta", "t_kernel", "t_matrix", "t_gamma", "t_beta", "t_stats", "t_z")
+AT = {name: i for i, name in enumerate(STAGE)}
+
+
+@dataclass(frozen=True)
+class Term:
+    """One summand: which source feeds it, which coefficient scales it, what it does."""
+
+    source: int
+    coef: int
+    chain: Chain
+
+
+@dataclass
+class Slot:
+    """Where the addresses of one stage stand in the words, and how much it keeps."""
+
+    at: int  # of the stage's first word
+    z: int  # offset in the kept values; −1 for a pool, whose z is shared
+    t_z: int  # offset in the kept tangents
+    stats: int  # offset in the statistics: mean and variance
+    pool: tuple[int, str, int, int, int] | None  # (source, kind, kernel, stride, dilation)
+    weights: tuple[str, ...]
+    stage: object = field(repr=False, default=None)
+
+
+class Program:
+    """The words of one kind of node, for given shapes; `Program.shape` is that of the output (B, C, H, W).
+
+    Raises ValueError where the chains do not fit the sources or each other.
+    """
+
+    def __init__(self, terms: Sequence[Term], sources: Sequence[torch.Size], dtype: torch.dtype, coefs: int) -> None:
+        self.terms, self.dtype, self.coefs = tuple(terms), dtype, coefs
+        self.sources = tuple(sources)
+        self.slots: list[Slot] = []
+        self.kept = self.kept_tangents = self.stats = 0
+        body: list[int] = []
+        self._source_at = [len(HEAD) + len(SOURCE) * i for i in range(len(sources))]
+        begin = len(HEAD) + len(SOURCE) * len(sources)
+        outs = set()
+        batch = sources[0][0]
+        for term in terms:
+            body += [term.source, term.coef, len(term.chain)]
+            c, h, w = sources[term.source][1:]
+            for n, s in enumerate(term.chain):
+                ci = c
+                if s.kind == "conv":
+                    if s.depthwise is not None and s.depthwise.in_channels != ci:
+                        raise ValueError("a depthwise convolution does not fit the channels of its input")
+                    if s.dense is None or s.dense.in_channels != ci:
+                        raise ValueError("a convolution does not fit the channels of its input")
+                    c = s.dense.out_channels
+                elif n:
+                    raise ValueError("a pool must be the first stage of its chain")
+                ho, wo = conv_size(h, s.stride), conv_size(w, s.stride)
+                if s.norm is not None and s.norm.num_features != c:
+                    raise ValueError("a batch norm does not fit the channels of its input")
+                q = s.dense.kernel_size[0] if s.dense is not None else 1
+                pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind != "conv" else None
+                size = batch * ho * wo * c
+                slot = Slot(begin + len(body), self.kept, self.kept_tangents, self.stats, pool, (), s)
+                slot.weights = tuple(role for role, _ in s.weights())
+                self.slots.append(slot)
+                self.kept += 0 if pool else size
+                self.kept_tangents += size
+                self.stats += 2 * c
+                fields = [KINDS.index(s.kind), s.relu, s.kernel, s.stride, s.dilation, q, ci, c, h, w, ho, wo]
+                body += [int(f) for f in fields] + [0] * (len(STAGE) - len(fields))
+                h, w = ho, wo
+            outs.add((c, h, w))
+        if len(outs) != 1:
+            raise ValueError("the chains of one node give different shapes")
+        c, h, w = outs.pop()
+        self.shape = torch.Size((batch, c, h, w))
+        head = [0, dtype == torch.float64, 0, batch, h, w, c, len(terms), len(sources)]
+        words = [int(f) for f in head] + [0] * (len(HEAD) - len(head))
+        for size in sources:
+            words += [0, 0, 0, size[2], size[3], size[1]]
+        self._blank = array("q", words + body)
+        self._blank[0] = len(self._blank)
+
+    @property
+    def pools(self) -> list[tuple[int, str, int, int, int]]:
+        """The pools that the program reads, each once."""
+        return list(dict.fromkeys(slot.pool for slot in self.slots if slot.pool))
+
+    def words(self, coef: Tensor, xs: Sequence[Tensor], weights: Sequence[Tensor], kept: Kept, update: bool) -> array[int]:
+        """Return the words with the addresses of everything that all passes read."""
+        words = self._blank[:]
+        words[2] = threads(self.shape)
+        words[9] = coef.data_ptr()
+        for at, x in zip(self._source_at, xs, strict=True):
+            words[at] = x.data_ptr()
+        it = iter(weights)
+        z, stats, item = kept.z.data_ptr(), kept.stats.data_ptr(), kept.z.element_size()
+        for slot, (batch, eps, momentum, mean, var) in zip(self.slots, kept.norms, strict=True):
+            at = slot.at
+            if eps is not None:
+                words[at + 12] = 1
+                words[at + 13] = batch
+                words[at + 14] = eps
+                words[at + 15] = momentum
+                words[at + 16] = update
+                if mean is not None:
+                    words[at + AT["running_mean"]] = mean.data_ptr()
+                    words[at + AT["running_var"]] = var.data_ptr()
+            for role in slot.weights:
+                words[at + AT[role]] = next(it).data_ptr()
+            words[at + AT["stats"]] = stats + slot.stats * 8
+            words[at + AT["z"]] = z + slot.z * item
+            if slot.pool:
+                pooled = kept.pools[slot.pool]
+                words[at + AT["z"]] = pooled.z.data_ptr()
+                if batch:
+                    words[at + AT["stats"]] = pooled.stats.data_ptr()
+        return words
+
+
+def bits(value: float) -> int:
+    """Return the bits of a double as an integer."""
+    found: int = struct.unpack("q", struct.pack("d", value))[0]
+    return found
+
+
+def threads(shape: Sequence[int]) -> int:
+    """Return the number of threads for a node of this output: torch's, or one where it would not pay."""
+    size = 1
+    for n in shape:
+        size *= n
+    return torch.get_num_threads() if size >= 4096 else 1
+
+
+@dataclass
+class Pooled:
+    """The output of a pool that several nodes share, with its statistics."""
+
+    z: Tensor
+    stats: Tensor
+
+
+@dataclass
+class Kept:
+    """What a forward pass leaves for the passes back: z of every stage, statistics, the norms' settings, shared pools."""
+
+    z: Tensor
+    stats: Tensor  # float64
+    norms: list
+    pools: dict
+
+
+def norms(program: Program) -> list:
+    """Return (batch, eps bits, momentum bits, running mean, running variance) of every stage's norm, as they are now."""
+    found: list = []
+    for slot in program.slots:
+        s = slot.stage
+        norm = s.norm
+        if norm is None:
+            found.append((False, None, None, None, None))
+        else:
+            mean, var = norm.running_mean, norm.running_var
+            found.append((s.batch, bits(norm.eps), bits(norm.momentum or 0.0), mean, var))
+    return found
+
+
+def pooled(x: Tensor, kind: str, kernel: int, stride: int, dilation: int) -> Pooled:
+    """Return a pool of `x` (B, C, H, W, channels last) with mean and variance per channel."""
+    batch, c, h, w = x.shape
+    ho, wo = conv_size(h, stride), conv_size(w, stride)
+    z = torch.empty((batch, c, ho, wo), dtype=x.dtype, memory_format=torch.channels_last)
+    stats = torch.empty(2 * c, dtype=torch.float64)
+    head = [0, x.dtype == torch.float64, threads(z.shape), batch, ho, wo, c, 1, 1] + [0] * 7
+    stage = [KINDS.index(kind), 0, kernel, stride, dilation, 1, c, c, h, w, ho, wo, 1, 1] + [0] * (len(STAGE) - 14)
+    stage[AT["stats"]], stage[AT["z"]] = stats.data_ptr(), z.data_ptr()
+    words = array("q", [int(n) for n in [*head, x.data_ptr(), 0, 0, h, w, c, 0, 0, 1, *stage]])
+    native.execute(words, Pass.POOL)
+    return Pooled(z, stats)
