@@ -36,7 +36,8 @@ class Curvature:
 
     def __init__(self, loss: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> None:
         self.weights, self.alphas = leaves(weights), leaves(alphas)
-        self.value = loss(self.weights, self.alphas)
+        # on aliases: of a leaf an operation cannot know whether a product wants its derivative, of an alias it can
+        self.value = loss(tuple(w.view_as(w) for w in self.weights), self.alphas)
         self.slope = gradient(self.value, self.weights, graph=True)  # ∂L/∂w, differentiable
 
     def hessian(self, u: Sequence[Tensor]) -> Tensors:

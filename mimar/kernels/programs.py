@@ -86,7 +86,7 @@ class Program:
                 pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind != "conv" else None
                 size = batch * ho * wo * c
                 slot = Slot(begin + len(body), self.kept, self.kept_tangents, self.stats, pool, (), s)
-                slot.weights = tuple(role for role, _ in s.weights())
+                slot.weights = s.roles
                 self.slots.append(slot)
                 self.kept += 0 if pool else size
                 self.kept_tangents += size

@@ -19,6 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+class Vanishing(nn.Module):
+    """Stands in the bundle of an operation for zeros in the shape of its output: it adds nothing to a mixture."""
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One step of a chain on (B, C, H, W), with padding so that a stride of 1 keeps H and W."""
@@ -39,13 +43,22 @@ class Stage:
 
     def weights(self) -> Iterator[tuple[str, Tensor]]:
         """Yield (role, tensor) of every parameter, in a fixed order."""
-        if self.depthwise is not None:
-            yield "kernel", self.depthwise.weight
-        if self.dense is not None:
-            yield "matrix", self.dense.weight
+        for role, (held, name) in zip(self.roles, self.places(), strict=True):
+            yield role, held[name]
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What each parameter is for, in the order of `weights`."""
+        pairs = (("kernel", self.depthwise), ("matrix", self.dense))
+        affine = self.norm is not None and self.norm.affine
+        return tuple(role for role, m in pairs if m is not None) + (("gamma", "beta") if affine else ())
+
+    def places(self) -> list[tuple[dict, str]]:
+        """Return where each parameter is held, in the order of `weights`: whatever stands there at a call is used."""
+        found = [(m._parameters, "weight") for m in (self.depthwise, self.dense) if m is not None]
         if self.norm is not None and self.norm.affine:
-            yield "gamma", self.norm.weight
-            yield "beta", self.norm.bias
+            found += [(self.norm._parameters, "weight"), (self.norm._parameters, "bias")]
+        return found
 
     @property
     def batch(self) -> bool:

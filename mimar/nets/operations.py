@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mimar.core.errors import UsageError, nearest
+from mimar.kernels.stages import Vanishing
 
 Operation = Callable[[int, int, bool], nn.Module]  # (channels, stride, affine)
 
@@ -77,6 +78,10 @@ class Zero(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, C, ⌈H/stride⌉, ⌈W/stride⌉)."""
         return torch.zeros_like(x[:, :, :: self.stride, :: self.stride])
+
+    def bundle(self) -> tuple[nn.Module, ...]:
+        """Return what a mixture needs to know of it: it adds nothing."""
+        return (Vanishing(),)
 
 
 class Noise(nn.Module):

@@ -1,12 +1,14 @@
 """Execution of a space: a model with choices under given weights and gates, and the plain network of one architecture."""
 
 from mimar.supernet.extract import Extracted, chosen, extract
+from mimar.supernet.fused import Fused
 from mimar.supernet.memory import free_bytes, saved_bytes, step_bytes
 from mimar.supernet.reference import Reference
 from mimar.supernet.supernet import Supernet, output_scales, recalibrated
 
 __all__ = [
     "Extracted",
+    "Fused",
     "Reference",
     "Supernet",
     "chosen",

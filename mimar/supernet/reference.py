@@ -9,17 +9,27 @@ gradient is not multiplied, so that a one-hot supernet is the chosen network to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from mimar.core.errors import SpaceError, UsageError, nearest
 from mimar.space.modules import OneOf, SomeOf
 
 
+@dataclass(frozen=True)
 class Reference:
-    """Executes the choices of a model under `gates`: {choice name: (options,) tensor}."""
+    """The engine that defines what every other one must give."""
+
+    def begin(self, model: nn.Module, gates: Mapping[str, Tensor], *, update: bool) -> OneByOne:
+        """Return the execution of one call of `model` under `gates`: {choice name: (options,) tensor}."""
+        return OneByOne(gates)
+
+
+class OneByOne:
+    """Executes the choices of a model under `gates`, each option on its own."""
 
     def __init__(self, gates: Mapping[str, Tensor]) -> None:
         self.gates = gates
@@ -30,19 +40,34 @@ class Reference:
 
     def some(self, choice: SomeOf, xs: Any) -> Any:
         """Return Σ_i p_i · candidate_i(x_i), with one input for all candidates or a list with one for each."""
-        xs = xs if isinstance(xs, list | tuple) else [xs] * len(choice.candidates)
-        if len(xs) != len(choice.candidates):
-            raise UsageError(f"choice {choice.name!r} got {len(xs)} inputs for its {len(choice.candidates)} candidates")
-        return self._sum(choice, [partial(m, one) for m, one in zip(choice.candidates, xs, strict=True)])
+        inputs = self.inputs(choice, xs)
+        return self._sum(choice, [partial(m, one) for m, one in zip(choice.candidates, inputs, strict=True)])
 
-    def _sum(self, choice: OneOf | SomeOf, runs: list[Callable[[], Any]]) -> Any:
-        gate = self.gates.get(choice.name)
+    def end(self) -> None:
+        """Do what is left to do once the model has run: nothing."""
+
+    def inputs(self, choice: SomeOf, xs: Any) -> list[Any]:
+        """Return one input for each candidate."""
+        inputs = list(xs) if isinstance(xs, list | tuple) else [xs] * len(choice.candidates)
+        if len(inputs) != len(choice.candidates):
+            raise UsageError(
+                f"choice {choice.name!r} got {len(inputs)} inputs for its {len(choice.candidates)} candidates"
+            )
+        return inputs
+
+    def gate(self, choice: OneOf | SomeOf) -> Tensor:
+        """Return the gate of a choice; raises UsageError where there is none, SpaceError for a wrong shape."""
+        gate, count = self.gates.get(choice.name), len(choice.candidates)
         if gate is None:
             raise UsageError(
                 f"no gate is given for an active choice: {nearest(choice.name, self.gates, kind='choice')}"
             )
-        if gate.shape != (len(runs),):
-            raise SpaceError(f"the gate of {choice.name!r} has shape {tuple(gate.shape)}; it must be ({len(runs)},)")
+        if gate.shape != (count,):
+            raise SpaceError(f"the gate of {choice.name!r} has shape {tuple(gate.shape)}; it must be ({count},)")
+        return gate
+
+    def _sum(self, choice: OneOf | SomeOf, runs: list[Callable[[], Any]]) -> Any:
+        gate = self.gate(choice)
         if gate.requires_grad:
             terms = [gate[i] * run() for i, run in enumerate(runs)]
         else:
@@ -54,10 +79,15 @@ class Reference:
             ] or [gate[0] * runs[0]()]  # all gates are zero: the shape of the output has to come from somewhere
         total = terms[0]
         for term in terms[1:]:
-            if getattr(term, "shape", None) != getattr(total, "shape", None):
-                raise SpaceError(
-                    f"the options of choice {choice.name!r} give outputs of different shapes, {tuple(total.shape)} and "
-                    f"{tuple(term.shape)}; all options of one choice must give the same shape"
-                )
-            total = total + term
+            total = added(choice, total, term)
         return total
+
+
+def added(choice: OneOf | SomeOf, total: Any, term: Any) -> Any:
+    """Return the sum of two options' outputs; raises SpaceError where their shapes differ."""
+    if getattr(term, "shape", None) != getattr(total, "shape", None):
+        raise SpaceError(
+            f"the options of choice {choice.name!r} give outputs of different shapes, {tuple(total.shape)} and "
+            f"{tuple(term.shape)}; all options of one choice must give the same shape"
+        )
+    return total + term

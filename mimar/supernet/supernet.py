@@ -5,20 +5,31 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
-
 from mimar.core.errors import UsageError
 from mimar.core.streams import Rng, draw, isolated
 from mimar.core.trees import Tensors
 from mimar.space import Architecture, Space, of
-from mimar.space.modules import EXECUTION, OneOf
-from mimar.supernet.reference import Reference
+from mimar.space.modules import EXECUTION, Execution, OneOf
+from mimar.supernet.fused import Fused
 
 Gates = Mapping[str, Tensor]
+
+
+class Running(Execution, Protocol):
+    """The execution of one call; `end` is called once the model has run."""
+
+    def end(self) -> None: ...
+
+
+class Engine(Protocol):
+    """How choices are executed: `Fused()` (fast, the default) or `Reference()` (slow and obvious); frozen dataclasses."""
+
+    def begin(self, model: nn.Module, gates: Gates, *, update: bool) -> Running: ...
+
 
 
 class Supernet:
@@ -28,16 +39,16 @@ class Supernet:
     `buffer_names`; parameters that are frozen (`requires_grad=False`) are no weights and stay as they are; `space` is the model's space. The model itself is an ordinary nn.Module with choices inside.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, *, engine: Engine | None = None) -> None:
         self.model = model
+        self.engine: Engine = Fused() if engine is None else engine
         self.space: Space = of(model)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.weight_names = tuple(trained)
         self.buffer_names = tuple(name for name, _ in model.named_buffers())
         self._modules = tuple(model.modules())  # walking a supernet costs as much as a small step
-        parameters = list(model.named_parameters(remove_duplicate=False))
-        self._tied = len(parameters) > len({id(p) for _, p in parameters})
-        self._tied |= len(self.buffer_names) < len(list(model.named_buffers(remove_duplicate=False)))
+        self._weight_places = _places(model, [m._parameters for m in self._modules], trained.values())
+        self._buffer_places = _places(model, [m._buffers for m in self._modules], model.buffers())
         self.weights: Tensors = tuple(trained.values())
         self.buffers: Tensors = tuple(model.buffers())
 
@@ -70,14 +81,20 @@ class Supernet:
                 f"call got {len(weights)} weights and {len(held)} buffers; "
                 f"this supernet has {len(self.weight_names)} and {len(self.buffer_names)}"
             )
-        fresh = tuple(b.clone() for b in held)  # modules write running statistics in place: into the copies
-        tensors = dict(zip(self.weight_names, weights, strict=True)) | dict(zip(self.buffer_names, fresh, strict=True))
+        fresh = tuple(torch._foreach_clone(held)) if held else ()  # modules write running statistics in place: into the copies
         device = weights[0].device if weights else torch.device("cpu")
         arguments = x if isinstance(x, tuple) else (x,)
-        token = EXECUTION.set(Reference(gates))
+        execution = self.engine.begin(self.model, gates, update=update)
+        token = EXECUTION.set(execution)
         try:
-            with _mode(self._modules, training), isolated(0 if rng is None else draw(rng), device):
-                y = functional_call(self.model, tensors, arguments, tie_weights=self._tied)
+            with (
+                _standing(self._weight_places, weights),
+                _standing(self._buffer_places, fresh),
+                _mode(self._modules, training),
+                isolated(0 if rng is None else draw(rng), device),
+            ):
+                y = self.model(*arguments)
+                execution.end()
         finally:
             EXECUTION.reset(token)
         return (y, fresh) if update else y
@@ -86,6 +103,27 @@ class Supernet:
         """Return `call` with the model's own weights, buffers and mode; writes nothing either."""
         given = self.gates(gates) if isinstance(gates, Architecture) else gates
         return self.call(self.weights, given, x, training=self.model.training, rng=rng, update=update)
+
+
+Places = tuple[tuple[dict[str, Any], str, int, Tensor], ...]  # (where, name, which tensor, the model's own)
+
+
+def _places(model: nn.Module, dicts: Iterable[dict[str, Any]], tensors: Iterable[Tensor]) -> Places:
+    """Return every place in the model where one of `tensors` stands: tied ones stand in several."""
+    numbers = {id(t): i for i, t in enumerate(tensors)}
+    return tuple((d, n, numbers[id(t)], t) for d in dicts for n, t in d.items() if t is not None and id(t) in numbers)
+
+
+@contextmanager
+def _standing(places: Places, tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Let `tensors` stand where the model's own do: what torch.func.functional_call does, without its search by name."""
+    try:
+        for held, name, i, _ in places:
+            held[name] = tensors[i]
+        yield
+    finally:
+        for held, name, _, own in places:
+            held[name] = own
 
 
 @contextmanager

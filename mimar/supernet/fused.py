@@ -1,0 +1,215 @@
+"""Fused execution of choices: all options that can be told in stages run as one operation, the others one by one.
+
+All edges into a node are one sum, Σ_i q_i Σ_o p_io · option_io(x_i): it is formed in one pass, and nothing but the inputs
+of batch norms is kept for the way back. What several options share is made once: a pool of one input and its statistics
+for all edges that leave it. Values and derivatives of first and second order are those of `Reference` to rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn.modules import module as torch_module
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+from weakref import WeakKeyDictionary
+
+from mimar.kernels import native
+from mimar.kernels.node import Pools, node
+from mimar.kernels.programs import Program, Term
+from mimar.space.modules import OneOf, SomeOf
+from mimar.supernet.bundles import Bundle, bundle
+from mimar.supernet.reference import OneByOne, added
+
+GLOBAL_HOOKS = (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """The engine that runs the options of a node together on the compiled kernels, where they serve."""
+
+    def begin(self, model: nn.Module, gates: Mapping[str, Tensor], *, update: bool) -> OneByOne:
+        """Return the execution of one call of `model` under `gates`: {choice name: (options,) tensor}."""
+        if not available():
+            return OneByOne(gates)
+        return Together(gates, _MEMORY.setdefault(model, Memory()), update)
+
+
+def available() -> bool:
+    """Tell whether this call can run together: not while another mode of torch watches its operations."""
+    return (
+        native.library() is not None
+        and _get_current_dispatch_mode() is None
+        and not any(GLOBAL_HOOKS)
+        and forward_ad._current_level < 0
+        and torch._C._functorch.peek_interpreter_stack() is None
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    )
+
+
+class Option(NamedTuple):
+    """One option of a node: its module, what it does, its source and the place of its coefficient."""
+
+    module: nn.Module
+    bundle: Bundle
+    source: int
+    coef: int
+
+
+class Plan(NamedTuple):
+    """How a node is run, once shapes and active options are known."""
+
+    program: Program | None
+    weights: tuple[tuple[dict, str], ...]  # where the weights are when the node runs
+    norms: tuple[nn.BatchNorm2d, ...]
+    plain: tuple[Option, ...]
+
+
+class Memory:
+    """What is found out once about a model: its options' bundles, and the plans of its nodes."""
+
+    def __init__(self) -> None:
+        self.bundles: dict[int, tuple[nn.Module, Bundle]] = {}
+        self.plans: dict[Any, Plan] = {}
+
+    def bundle(self, module: nn.Module) -> Bundle:
+        """Return what a module does."""
+        found = self.bundles.get(id(module))
+        if found is None:
+            found = self.bundles[id(module)] = (module, bundle(module))  # held, so that the identity stays its own
+        return found[1]
+
+
+_MEMORY: WeakKeyDictionary[nn.Module, Memory] = WeakKeyDictionary()
+
+
+class Together(OneByOne):
+    """Executes the choices of a model under `gates`, the options of a node together."""
+
+    def __init__(self, gates: Mapping[str, Tensor], memory: Memory, update: bool) -> None:
+        super().__init__(gates)
+        self.memory, self.update = memory, update
+        self.pools: Pools = {}
+        self.coefs: dict[Any, tuple[Tensor, Any]] = {}
+        self.layouts: dict[int, tuple[Tensor, Tensor]] = {}
+        self.counted: list[Tensor] = []
+
+    def one(self, choice: OneOf, x: tuple[Any, ...]) -> Any:
+        """Return Σ_o p_o · option_o(x)."""
+        if len(x) != 1 or not _plain_tensor(x[0]):
+            return super().one(choice, x)
+        found = self._node(choice, [(choice, x[0])], None)
+        return super().one(choice, x) if found is None else found
+
+    def some(self, choice: SomeOf, xs: Any) -> Any:
+        """Return Σ_i q_i · candidate_i(x_i), the options of choices among the candidates included."""
+        inputs = self.inputs(choice, xs)
+        if not all(map(_plain_tensor, inputs)):
+            return super().some(choice, xs)
+        found = self._node(choice, list(zip(choice.candidates, inputs, strict=True)), choice)
+        return super().some(choice, xs) if found is None else found
+
+    def end(self) -> None:
+        """Count the batches that norms have seen."""
+        if self.counted:
+            torch._foreach_add_(self.counted, 1)
+
+    def _node(self, choice: OneOf | SomeOf, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> Any:
+        """Run all options of all edges; None where the node has to be run one by one."""
+        coef, active = self._coefficients(edges, outer)
+        places: dict[int, int] = {}
+        for _, x in edges:
+            places.setdefault(id(x), len(places))
+        sources = {id(x): x for _, x in edges}
+        key = (id(choice), active, tuple((places[id(x)], x.shape) for _, x in edges), edges[0][1].dtype)
+        plan = self.memory.plans.get(key)
+        if plan is None:
+            plan = self.memory.plans[key] = self._plan(edges, places, list(sources.values()), active, coef)
+        if plan.program is None or self._hooked(edges):
+            return None
+        xs = [self._laid(x) for x in sources.values()]
+        weights = [held[name] for held, name in plan.weights]
+        if not native.serves(coef, *xs, *weights):
+            return None
+        y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update)
+        if self.update:
+            self.counted += [n.num_batches_tracked for n in plan.norms if n.training]
+        for option in plan.plain:
+            out = option.module(edges[option.source][1])
+            y = added(choice, y, coef[option.coef] * out)
+        return y
+
+    def _coefficients(self, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> tuple[Tensor, Any]:
+        """Return the coefficient of every option, q_i·p_io, and which of them are active (None: all)."""
+        names = (outer and outer.name, *(e.name if isinstance(e, OneOf) else None for e, _ in edges))
+        found = self.coefs.get(names)
+        if found is not None:
+            return found
+        gate = self.gate(outer) if outer is not None else None
+        ones = gate is None or (not gate.requires_grad and bool((gate == 1).all()))
+        parts: list[Tensor] = []
+        for i, (edge, _) in enumerate(edges):
+            if isinstance(edge, OneOf):
+                own = self.gate(edge)
+                parts.append(own if gate is None or ones else own * gate[i])
+            elif gate is not None:
+                parts.append(gate[i : i + 1])
+        coef = parts[0] if len(parts) == 1 else torch.cat(parts)
+        active = None if coef.requires_grad else tuple(value != 0.0 for value in coef.tolist())
+        self.coefs[names] = coef, active
+        return coef, active
+
+    def _plan(self, edges: Sequence[tuple[nn.Module, Tensor]], places: Mapping[int, int], xs: Sequence[Tensor], active: Any, coef: Tensor) -> Plan:
+        terms, plain, coefs = [], [], 0
+        for i, (edge, x) in enumerate(edges):
+            for module in edge.candidates if isinstance(edge, OneOf) else (edge,):
+                option = Option(module, self.memory.bundle(module), i, coefs)
+                coefs += 1
+                if (active is not None and not active[option.coef]) or option.bundle.zero:
+                    continue
+                if option.bundle.chain is None:
+                    plain.append(option)
+                else:
+                    terms.append(Term(places[id(x)], option.coef, option.bundle.chain))
+        nothing = Plan(None, (), (), ())
+        if not terms or not all(x.dim() == 4 and x.numel() for x in xs):
+            return nothing
+        try:
+            program = Program(terms, [x.shape for x in xs], xs[0].dtype, len(coef))
+        except ValueError:
+            return nothing  # the reference says what does not fit
+        weights, norms = [], []
+        for term in terms:
+            for stage in term.chain:
+                weights += stage.places()
+                if stage.norm is not None and stage.norm.num_batches_tracked is not None:
+                    norms.append(stage.norm)
+        return Plan(program, tuple(weights), tuple(norms), tuple(plain))
+
+    def _hooked(self, edges: Sequence[tuple[nn.Module, Tensor]]) -> bool:
+        for edge, _ in edges:
+            for module in (edge, *edge.candidates) if isinstance(edge, OneOf) else (edge,):
+                if module is edge and isinstance(edge, OneOf):
+                    if any((edge._forward_hooks, edge._forward_pre_hooks, edge._backward_hooks, edge._backward_pre_hooks)):
+                        return True
+                elif any(self.memory.bundle(module).hooks):
+                    return True
+        return False
+
+    def _laid(self, x: Tensor) -> Tensor:
+        """Return `x` channels last, converted once for all nodes that read it."""
+        if x.is_contiguous(memory_format=torch.channels_last):
+            return x
+        found = self.layouts.get(id(x))
+        if found is None:
+            found = self.layouts[id(x)] = (x, x.contiguous(memory_format=torch.channels_last))
+        return found[1]
+
+
+def _plain_tensor(x: Any) -> bool:
+    return type(x) in (Tensor, nn.Parameter) and x.dim() == 4
