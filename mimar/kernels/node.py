@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from mimar.kernels import native
+from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
 from mimar.kernels.programs import AT, Kept, Pooled, Program, norms, pooled
 
@@ -55,19 +55,15 @@ class _Node(torch.autograd.Function):
             if memo not in pools:
                 pools[memo] = (x, pooled(x, *key[1:]))
             shared[key] = pools[memo][1]
-        kept = Kept(
-            torch.empty(program.kept, dtype=program.dtype),
-            torch.empty(program.stats, dtype=torch.float64),
-            norms(program),
-            shared,
-        )
-        y = torch.empty(program.shape, dtype=program.dtype, memory_format=torch.channels_last)
+        z = [memory.POOL.take(n, program.dtype) for n in program.kept]
+        kept = Kept(z, torch.empty(program.stats, dtype=torch.float64), norms(program), shared)
+        y = memory.empty(program.shape, program.dtype)
         words = program.words(coef, xs, weights, kept, update)
         words[12] = y.data_ptr()
         native.execute(words, Pass.FORWARD)
         ctx.set_materialize_grads(False)
         ctx.program, ctx.norms, ctx.keys, ctx.link = program, kept.norms, list(shared), _Link()
-        ctx.save_for_backward(y, coef, *tensors, kept.z, kept.stats, *(t for p in shared.values() for t in (p.z, p.stats)))
+        ctx.save_for_backward(y, coef, *tensors, kept.stats, *z, *(t for p in shared.values() for t in (p.z, p.stats)))
         return y
 
     @staticmethod
@@ -135,7 +131,9 @@ _runs = torch._C._will_engine_execute_node
 
 
 def _kept(program: Program, norms_: list, keys: list, rest: Sequence[Tensor]) -> Kept:
-    return Kept(rest[0], rest[1], norms_, {k: Pooled(rest[2 + 2 * i], rest[3 + 2 * i]) for i, k in enumerate(keys)})
+    end = 1 + len(program.kept)
+    pools = {k: Pooled(rest[end + 2 * i], rest[end + 1 + 2 * i]) for i, k in enumerate(keys)}
+    return Kept(rest[1:end], rest[0], norms_, pools)
 
 
 def _words(program: Program, norms_: list, keys: list, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
@@ -156,7 +154,7 @@ def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequen
         words[11] = found[0].data_ptr()
     for i, at in enumerate(program._source_at, 1):
         if needs[i]:
-            g = found[i] = torch.empty_like(inputs[i], memory_format=torch.channels_last)
+            g = found[i] = memory.empty(inputs[i].shape, program.dtype)
             words[at + 2] = g.data_ptr()
     i = 1 + len(program.sources)
     for slot in program.slots:
@@ -199,21 +197,21 @@ def _directions(program: Program, words: Any, directions: Sequence[Tensor | None
     return alive
 
 
-def _t_kept(program: Program, words: Any, t_z: Tensor, t_stats: Tensor) -> None:
-    z, stats, item = t_z.data_ptr(), t_stats.data_ptr(), t_z.element_size()
+def _t_kept(program: Program, words: Any, t_z: Sequence[Tensor], t_stats: Tensor) -> None:
+    stats = t_stats.data_ptr()
     for slot in program.slots:
-        words[slot.at + AT["t_z"]] = z + slot.t_z * item
+        words[slot.at + AT["t_z"]] = t_z[slot.t_z].data_ptr()
         words[slot.at + AT["t_stats"]] = stats + slot.stats * 8
 
 
-def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Tensor | None], inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Tensor | None], inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> tuple[Tensor, tuple[list[Tensor], Tensor]]:
     """Return ẏ along `directions`, and the tangents kept on the way."""
     words = _words(program, norms_, keys, inputs, rest)
     alive = _directions(program, words, directions)
-    t_z = torch.empty(program.kept_tangents, dtype=program.dtype)
+    t_z = [memory.POOL.take(n, program.dtype) for n in program.tangents]
     t_stats = torch.empty(program.stats, dtype=torch.float64)
     _t_kept(program, words, t_z, t_stats)
-    t_y = torch.empty(program.shape, dtype=program.dtype, memory_format=torch.channels_last)
+    t_y = memory.empty(program.shape, program.dtype)
     words[13] = t_y.data_ptr()
     native.execute(words, Pass.TANGENT)
     del alive

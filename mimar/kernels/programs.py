@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mimar.kernels import native
+from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
 from mimar.kernels.stages import Chain, conv_size
 
-KINDS = ("conv", "average", "maximum")
+KINDS = ("conv", "average", "maximum", "phases")
+POOLS = ("average", "maximum")
 HEAD = ("words", "is_double", "threads", "batch", "h", "w", "c", "terms", "sources")
 HEAD += ("coef", "t_coef", "g_coef", "y", "t_y", "g_y", "t_g_y")
 SOURCE = ("x", "t_x", "g_x", "h", "w", "c")
@@ -42,8 +43,8 @@ class Slot:
     """Where the addresses of one stage stand in the words, and how much it keeps."""
 
     at: int  # of the stage's first word
-    z: int  # offset in the kept values; −1 for a pool, whose z is shared
-    t_z: int  # offset in the kept tangents
+    z: int  # number of its kept values; −1 for a pool, whose z is shared
+    t_z: int  # number of its kept tangents
     stats: int  # offset in the statistics: mean and variance
     pool: tuple[int, str, int, int, int] | None  # (source, kind, kernel, stride, dilation)
     weights: tuple[str, ...]
@@ -60,7 +61,9 @@ class Program:
         self.terms, self.dtype, self.coefs = tuple(terms), dtype, coefs
         self.sources = tuple(sources)
         self.slots: list[Slot] = []
-        self.kept = self.kept_tangents = self.stats = 0
+        self.kept: list[int] = []  # sizes of z, stage by stage
+        self.tangents: list[int] = []
+        self.stats = 0
         body: list[int] = []
         self._source_at = [len(HEAD) + len(SOURCE) * i for i in range(len(sources))]
         begin = len(HEAD) + len(SOURCE) * len(sources)
@@ -77,19 +80,24 @@ class Program:
                     if s.dense is None or s.dense.in_channels != ci:
                         raise ValueError("a convolution does not fit the channels of its input")
                     c = s.dense.out_channels
+                elif s.kind == "phases":
+                    assert s.depthwise is not None and s.dense is not None
+                    if s.dense.in_channels != ci:
+                        raise ValueError("a convolution does not fit the channels of its input")
+                    c = s.depthwise.out_channels + s.dense.out_channels
                 elif n:
                     raise ValueError("a pool must be the first stage of its chain")
                 ho, wo = conv_size(h, s.stride), conv_size(w, s.stride)
                 if s.norm is not None and s.norm.num_features != c:
                     raise ValueError("a batch norm does not fit the channels of its input")
                 q = s.dense.kernel_size[0] if s.dense is not None else 1
-                pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind != "conv" else None
+                pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind in POOLS else None
                 size = batch * ho * wo * c
-                slot = Slot(begin + len(body), self.kept, self.kept_tangents, self.stats, pool, (), s)
+                slot = Slot(begin + len(body), -1 if pool else len(self.kept), len(self.tangents), self.stats, pool, (), s)
                 slot.weights = s.roles
                 self.slots.append(slot)
-                self.kept += 0 if pool else size
-                self.kept_tangents += size
+                self.kept += [] if pool else [size]
+                self.tangents.append(size)
                 self.stats += 2 * c
                 fields = [KINDS.index(s.kind), s.relu, s.kernel, s.stride, s.dilation, q, ci, c, h, w, ho, wo]
                 body += [int(f) for f in fields] + [0] * (len(STAGE) - len(fields))
@@ -119,7 +127,7 @@ class Program:
         for at, x in zip(self._source_at, xs, strict=True):
             words[at] = x.data_ptr()
         it = iter(weights)
-        z, stats, item = kept.z.data_ptr(), kept.stats.data_ptr(), kept.z.element_size()
+        stats = kept.stats.data_ptr()
         for slot, (batch, eps, momentum, mean, var) in zip(self.slots, kept.norms, strict=True):
             at = slot.at
             if eps is not None:
@@ -134,8 +142,9 @@ class Program:
             for role in slot.weights:
                 words[at + AT[role]] = next(it).data_ptr()
             words[at + AT["stats"]] = stats + slot.stats * 8
-            words[at + AT["z"]] = z + slot.z * item
-            if slot.pool:
+            if slot.z >= 0:
+                words[at + AT["z"]] = kept.z[slot.z].data_ptr()
+            else:
                 pooled = kept.pools[slot.pool]
                 words[at + AT["z"]] = pooled.z.data_ptr()
                 if batch:
@@ -169,7 +178,7 @@ class Pooled:
 class Kept:
     """What a forward pass leaves for the passes back: z of every stage, statistics, the norms' settings, shared pools."""
 
-    z: Tensor
+    z: Sequence[Tensor]
     stats: Tensor  # float64
     norms: list
     pools: dict
@@ -193,7 +202,7 @@ def pooled(x: Tensor, kind: str, kernel: int, stride: int, dilation: int) -> Poo
     """Return a pool of `x` (B, C, H, W, channels last) with mean and variance per channel."""
     batch, c, h, w = x.shape
     ho, wo = conv_size(h, stride), conv_size(w, stride)
-    z = torch.empty((batch, c, ho, wo), dtype=x.dtype, memory_format=torch.channels_last)
+    z = memory.empty(torch.Size((batch, c, ho, wo)), x.dtype)
     stats = torch.empty(2 * c, dtype=torch.float64)
     head = [0, x.dtype == torch.float64, threads(z.shape), batch, ho, wo, c, 1, 1] + [0] * 7
     stage = [KINDS.index(kind), 0, kernel, stride, dilation, 1, c, c, h, w, ho, wo, 1, 1] + [0] * (len(STAGE) - 14)

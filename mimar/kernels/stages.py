@@ -3,6 +3,7 @@
 An operation is a chain of stages, each [relu,] convolution or pooling [, batch norm]; an empty chain is the identity.
 
     conv       depthwise k×k (stride, dilation), then a dense q×q of stride 1; either may be missing, not both
+    phases     pixels (2i, 2j) through the 1×1 `depthwise`, pixels (2i+1, 2j+1) through the 1×1 `dense`, joined: halves the sides
     average    the mean over the k×k window inside the picture          maximum: the largest value there
 
 Stages refer to the modules that own the weights: their parameters stay where they are.
@@ -27,7 +28,7 @@ class Vanishing(nn.Module):
 class Stage:
     """One step of a chain on (B, C, H, W), with padding so that a stride of 1 keeps H and W."""
 
-    kind: Literal["conv", "average", "maximum"]
+    kind: Literal["conv", "average", "maximum", "phases"]
     relu: bool = False
     depthwise: nn.Conv2d | None = None
     dense: nn.Conv2d | None = None
@@ -81,6 +82,9 @@ def run_plainly(chain: Chain, x: Tensor) -> Tensor:
         if s.kind == "conv":
             for conv in (s.depthwise, s.dense):
                 x = conv(x) if conv is not None else x
+        elif s.kind == "phases":
+            assert s.depthwise is not None and s.dense is not None
+            x = torch.cat([s.depthwise(x), s.dense(F.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:])], dim=1)
         elif s.kind == "average":
             x = F.avg_pool2d(x, s.kernel, s.stride, s.dilation * (s.kernel // 2), count_include_pad=False)
         else:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mimar.nets.operations import DARTS, FactorizedReduce, build, check_counts, relu_conv_bn
-from mimar.space import S1, S2, S3, S4, Darts, OneOf, SomeOf, darts_choices, edge_operations
+from mimar.space import S1, S2, S3, S4, Darts, OneOf, SomeOf, darts_choices, edge_operations, total
 
 Operations = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 
@@ -51,7 +51,7 @@ class Cell(nn.Module):
 
     def forward(self, s0: Tensor, s1: Tensor) -> Tensor:
         """Return the joined nodes."""
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        states = [total([self.preprocess0], [s0]), total([self.preprocess1], [s1])]
         for node in self.nodes:
             states.append(node(list(states)))
         return torch.cat(states[2:], dim=1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from mimar.nets.operations import NASBENCH201, build, check_counts, relu_conv_bn
-from mimar.space import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201, OneOf
+from mimar.space import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201, OneOf, total
 
 PREFIX = "cell"
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}
@@ -28,13 +28,10 @@ class Cell(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the last node, of the shape of `x`."""
-        nodes = [x]
-        edges = iter(self.edges)
+        nodes, edges = [x], list(self.edges)
         for j in (1, 2, 3):
-            total = next(edges)(nodes[0])
-            for i in range(1, j):
-                total = total + next(edges)(nodes[i])
-            nodes.append(total)
+            nodes.append(total(edges[:j], nodes))
+            edges = edges[j:]
         return nodes[3]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mimar.core.errors import UsageError, nearest
-from mimar.kernels.stages import Vanishing
+from mimar.kernels.stages import Stage, Vanishing
 
 Operation = Callable[[int, int, bool], nn.Module]  # (channels, stride, affine)
 
@@ -66,6 +66,10 @@ class FactorizedReduce(nn.Module):
         x = self.relu(x)
         shifted = self.shift(x)[:, :, 1:, 1:]
         return self.norm(torch.cat([self.even(x), self.odd(shifted)], dim=1))
+
+    def bundle(self) -> tuple[Stage, ...]:
+        """Return what `forward` does, as a stage."""
+        return (Stage("phases", True, self.even, self.odd, self.norm, stride=2),)
 
 
 class Zero(nn.Module):

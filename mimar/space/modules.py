@@ -26,6 +26,10 @@ class Execution(Protocol):
         """Run a SomeOf on one input for all candidates, or on one input for each."""
 
 
+    def total(self, modules: Sequence[nn.Module], xs: Sequence[Tensor]) -> Tensor:
+        """Return Σ_i module_i(x_i)."""
+
+
 EXECUTION: ContextVar[Execution | None] = ContextVar("EXECUTION", default=None)
 
 
@@ -38,6 +42,15 @@ def current(choice: OneOf | SomeOf) -> Execution:
             "or take one network out of it with mimar.supernet.extract(model, architecture)"
         )
     return execution
+
+
+def total(modules: Sequence[nn.Module], xs: Sequence[Tensor]) -> Tensor:
+    """Return Σ_i module_i(x_i): said in one call, so that an execution can run the terms together."""
+    execution = EXECUTION.get()
+    if execution is not None:
+        return execution.total(modules, xs)
+    found = [module(x) for module, x in zip(modules, xs, strict=True)]
+    return sum(found[1:], start=found[0])
 
 
 class OneOf(nn.Module):

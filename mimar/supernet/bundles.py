@@ -9,7 +9,7 @@ An operation that cannot be told in these words is run on its own, by its `forwa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -22,8 +22,8 @@ HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_p
 class Bundled(Protocol):
     """An operation that says what it is made of."""
 
-    def bundle(self) -> Iterable[nn.Module]:
-        """Return the modules that `forward` applies one after the other; `Vanishing` for an output of zeros."""
+    def bundle(self) -> Iterable[nn.Module | Stage]:
+        """Return what `forward` applies, one after the other; `Vanishing` stands for an output of zeros."""
 
 
 class Bundle(NamedTuple):
@@ -43,8 +43,8 @@ def bundle(module: nn.Module) -> Bundle:
     return Bundle(_chain(parts), False, hooks)
 
 
-def _flat(module: nn.Module) -> Iterator[nn.Module]:
-    parts: Iterable[nn.Module] = (module,)
+def _flat(module: nn.Module | Stage) -> Iterator[nn.Module | Stage]:
+    parts: Iterable[nn.Module | Stage] = (module,)
     if type(module) is nn.Sequential:
         parts = module.children()
     elif isinstance(module, Bundled):
@@ -56,9 +56,13 @@ def _flat(module: nn.Module) -> Iterator[nn.Module]:
             yield from _flat(part)
 
 
-def _chain(parts: list[nn.Module]) -> Chain | None:
+def _chain(parts: list[Any]) -> Chain | None:
     chain: list[Stage] = []
     while parts:
+        if isinstance(parts[0], Stage):
+            chain.append(parts[0])
+            parts = parts[1:]
+            continue
         relu = type(parts[0]) is nn.ReLU
         rest = parts[1:] if relu else parts
         stage, used = _pool(rest) if not relu and not chain else (None, 0)
@@ -71,13 +75,13 @@ def _chain(parts: list[nn.Module]) -> Chain | None:
     return tuple(chain)
 
 
-def _norm(parts: list[nn.Module]) -> nn.BatchNorm2d | None:
+def _norm(parts: list[Any]) -> nn.BatchNorm2d | None:
     found = parts[0] if parts else None
     fits = type(found) is nn.BatchNorm2d and (found.momentum is not None or not found.track_running_stats)
     return found if fits else None
 
 
-def _conv(parts: list[nn.Module], relu: bool) -> tuple[Stage | None, int]:
+def _conv(parts: list[Any], relu: bool) -> tuple[Stage | None, int]:
     used, depthwise, kernel, stride, dilation = 0, None, 0, 1, 1
     if parts and _depthwise(parts[0]):
         depthwise, used = parts[0], 1
@@ -107,7 +111,7 @@ def _dense(conv: nn.Module, only: int | None) -> bool:
     return only is None or conv.kernel_size[0] == only
 
 
-def _pool(parts: list[nn.Module]) -> tuple[Stage | None, int]:
+def _pool(parts: list[Any]) -> tuple[Stage | None, int]:
     pool = parts[0] if parts else None
     if type(pool) not in (nn.AvgPool2d, nn.MaxPool2d):
         return None, 0

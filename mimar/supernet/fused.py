@@ -114,19 +114,26 @@ class Together(OneByOne):
         found = self._node(choice, list(zip(choice.candidates, inputs, strict=True)), choice)
         return super().some(choice, xs) if found is None else found
 
+    def total(self, modules: Sequence[nn.Module], xs: Sequence[Any]) -> Any:
+        """Return Σ_i module_i(x_i), the options of choices among the modules included."""
+        if not all(map(_plain_tensor, xs)):
+            return super().total(modules, xs)
+        found = self._node(modules[0], list(zip(modules, xs, strict=True)), None)
+        return super().total(modules, xs) if found is None else found
+
     def end(self) -> None:
         """Count the batches that norms have seen."""
         if self.counted:
             torch._foreach_add_(self.counted, 1)
 
-    def _node(self, choice: OneOf | SomeOf, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> Any:
+    def _node(self, choice: nn.Module, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> Any:
         """Run all options of all edges; None where the node has to be run one by one."""
         coef, active = self._coefficients(edges, outer)
         places: dict[int, int] = {}
         for _, x in edges:
             places.setdefault(id(x), len(places))
         sources = {id(x): x for _, x in edges}
-        key = (id(choice), active, tuple((places[id(x)], x.shape) for _, x in edges), edges[0][1].dtype)
+        key = (active, tuple((id(edge), places[id(x)], x.shape) for edge, x in edges), edges[0][1].dtype)
         plan = self.memory.plans.get(key)
         if plan is None:
             plan = self.memory.plans[key] = self._plan(edges, places, list(sources.values()), active, coef)
@@ -141,24 +148,24 @@ class Together(OneByOne):
             self.counted += [n.num_batches_tracked for n in plan.norms if n.training]
         for option in plan.plain:
             out = option.module(edges[option.source][1])
-            y = added(choice, y, coef[option.coef] * out)
+            y = added(getattr(choice, "name", type(choice).__name__), y, coef[option.coef] * out)
         return y
 
     def _coefficients(self, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> tuple[Tensor, Any]:
         """Return the coefficient of every option, q_i·p_io, and which of them are active (None: all)."""
-        names = (outer and outer.name, *(e.name if isinstance(e, OneOf) else None for e, _ in edges))
+        names = (outer and outer.name, *(e.name if isinstance(e, OneOf) else None for e, _ in edges), edges[0][1].dtype)
         found = self.coefs.get(names)
         if found is not None:
             return found
         gate = self.gate(outer) if outer is not None else None
         ones = gate is None or (not gate.requires_grad and bool((gate == 1).all()))
         parts: list[Tensor] = []
-        for i, (edge, _) in enumerate(edges):
+        for i, (edge, x) in enumerate(edges):
             if isinstance(edge, OneOf):
                 own = self.gate(edge)
                 parts.append(own if gate is None or ones else own * gate[i])
-            elif gate is not None:
-                parts.append(gate[i : i + 1])
+            else:
+                parts.append(torch.ones(1, dtype=x.dtype, device=x.device) if gate is None else gate[i : i + 1])
         coef = parts[0] if len(parts) == 1 else torch.cat(parts)
         active = None if coef.requires_grad else tuple(value != 0.0 for value in coef.tolist())
         self.coefs[names] = coef, active

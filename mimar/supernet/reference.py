@@ -8,7 +8,7 @@ gradient is not multiplied, so that a one-hot supernet is the chosen network to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -42,6 +42,11 @@ class OneByOne:
         """Return Σ_i p_i · candidate_i(x_i), with one input for all candidates or a list with one for each."""
         inputs = self.inputs(choice, xs)
         return self._sum(choice, [partial(m, one) for m, one in zip(choice.candidates, inputs, strict=True)])
+
+    def total(self, modules: Sequence[nn.Module], xs: Sequence[Any]) -> Any:
+        """Return Σ_i module_i(x_i)."""
+        found = [module(x) for module, x in zip(modules, xs, strict=True)]
+        return sum(found[1:], start=found[0])
 
     def end(self) -> None:
         """Do what is left to do once the model has run: nothing."""
@@ -79,15 +84,15 @@ class OneByOne:
             ] or [gate[0] * runs[0]()]  # all gates are zero: the shape of the output has to come from somewhere
         total = terms[0]
         for term in terms[1:]:
-            total = added(choice, total, term)
+            total = added(choice.name, total, term)
         return total
 
 
-def added(choice: OneOf | SomeOf, total: Any, term: Any) -> Any:
+def added(name: str, total: Any, term: Any) -> Any:
     """Return the sum of two options' outputs; raises SpaceError where their shapes differ."""
     if getattr(term, "shape", None) != getattr(total, "shape", None):
         raise SpaceError(
-            f"the options of choice {choice.name!r} give outputs of different shapes, {tuple(total.shape)} and "
+            f"the options of choice {name!r} give outputs of different shapes, {tuple(total.shape)} and "
             f"{tuple(term.shape)}; all options of one choice must give the same shape"
         )
     return total + term

@@ -15,7 +15,7 @@
 
 namespace ISA {
 
-enum Kind : int64_t { CONV, AVERAGE, MAXIMUM };
+enum Kind : int64_t { CONV, AVERAGE, MAXIMUM, PHASES };  // PHASES: pixels (2i, 2j) and (2i+1, 2j+1) side by side, then 1×1
 
 // The layout of a program, in 64-bit words; mimar/kernels/programs.py writes it.
 struct Stage {
@@ -115,6 +115,8 @@ template <class T, int V> struct Node : Vectors<T, V> {
     for (int64_t i = 0; i < n; i++) held[i] = p[i];
     return load(held);
   }
+  template <bool WHOLE> static INLINE vec take(const T *p, int64_t n) { return WHOLE ? load(p) : partial(p, n); }
+  template <bool WHOLE> static INLINE void give(T *p, vec v, int64_t n) { WHOLE ? store(p, v) : put(p, v, n); }
   static INLINE void put(T *p, vec v, int64_t n) {
     if (n >= V) return store(p, v);
     alignas(64) T held[V];
@@ -127,11 +129,12 @@ template <class T, int V> struct Node : Vectors<T, V> {
     Stage *s;
     const Source *x;      // of the first stage; null in the others
     Stage *before;        // of the others
-    int64_t cip, cop, pad, urow, usize, osize, isize, grow, gsize, gpad;
-    bool dw;
+    int64_t cip, cop, mip, mid_channels, pad, urow, usize, osize, isize, grow, gsize, gpad;
+    bool dw, phases;
     Array<T> kernel, flipped, matrix, turned;          // packed weights
     Array<T> t_kernel, t_flipped, t_matrix, t_turned;  // packed tangents
     Array<T> scale, shift, t_scale, t_shift;           // norm of the stage before
+    Array<T> share;                                    // of an average
   };
 
   static Array<T> pack_kernel(const void *from, const Stage &s, bool flip) {
@@ -156,16 +159,55 @@ template <class T, int V> struct Node : Vectors<T, V> {
     return out;
   }
 
+  // The 1×1 of both phases: [co / 2][ci] of the even pixels to the first outputs, the rest of the odd ones to the others
+  static Array<T> pack_phases(const void *even, const void *odd, const Stage &s, bool turn) {
+    const int64_t cip = up(s.ci), cop = up(s.co), half = s.co / 2;
+    Array<T> out(turn ? s.co * 2 * cip : 2 * cip * cop);
+    for (int64_t o = 0; o < s.co; o++) {
+      const T *from = static_cast<const T *>(o < half ? even : odd);
+      if (!from) continue;
+      from += (o < half ? o : o - half) * s.ci;
+      const int64_t row = o < half ? 0 : cip;
+      for (int64_t c = 0; c < s.ci; c++) out[turn ? o * 2 * cip + row + c : (row + c) * cop + o] = from[c];
+    }
+    return out;
+  }
+  static void spread(const Work &k, const T *u, T *mid) {
+    const Stage &s = *k.s;
+    for (int64_t i = 0; i < s.ho; i++)
+      for (int64_t j = 0; j < s.wo; j++) {
+        T *to = mid + (i * s.wo + j) * k.mip;
+        std::memcpy(to, u + 2 * i * k.urow + 2 * j * k.cip, size_t(k.cip) * sizeof(T));
+        std::memcpy(to + k.cip, u + (2 * i + 1) * k.urow + (2 * j + 1) * k.cip, size_t(k.cip) * sizeof(T));
+      }
+  }
+  static void gather(const Work &k, const T *mid, T *gu) {
+    const Stage &s = *k.s;
+    std::memset(gu, 0, size_t(k.usize) * sizeof(T));
+    for (int64_t i = 0; i < s.ho; i++)
+      for (int64_t j = 0; j < s.wo; j++) {
+        const T *from = mid + (i * s.wo + j) * k.mip;
+        std::memcpy(gu + 2 * i * k.urow + 2 * j * k.cip, from, size_t(k.cip) * sizeof(T));
+        std::memcpy(gu + (2 * i + 1) * k.urow + (2 * j + 1) * k.cip, from + k.cip, size_t(k.cip) * sizeof(T));
+      }
+  }
+
   Work work(int64_t j, int64_t n, bool back, bool tangent) const {
     Work k{};
     Stage *s = first[j] + n;
     k.s = s, k.x = n ? nullptr : sources + terms[j]->source, k.before = n ? s - 1 : nullptr;
-    k.cip = up(s->ci), k.cop = up(s->co), k.dw = s->kind != CONV || s->k > 0;
-    k.pad = s->kind != CONV || s->k ? s->d * (s->k / 2) : s->q / 2;
-    k.urow = (s->w + 2 * k.pad) * k.cip, k.usize = (s->h + 2 * k.pad) * k.urow;
-    k.isize = s->ho * s->wo * k.cip, k.osize = s->ho * s->wo * k.cop;
+    k.cip = up(s->ci), k.cop = up(s->co), k.phases = s->kind == PHASES, k.dw = !k.phases && (s->kind != CONV || s->k > 0);
+    k.mip = k.phases ? 2 * k.cip : k.cip, k.mid_channels = k.phases ? k.mip : s->ci;
+    k.pad = k.phases ? 0 : k.dw ? s->d * (s->k / 2) : s->q / 2;
+    k.urow = (s->w + 2 * k.pad + k.phases) * k.cip, k.usize = (s->h + 2 * k.pad + k.phases) * k.urow;
+    k.isize = s->ho * s->wo * k.mip, k.osize = s->ho * s->wo * k.cop;
     k.gpad = s->q / 2, k.grow = (s->wo + 2 * k.gpad) * k.cop, k.gsize = (s->ho + 2 * k.gpad) * k.grow;
-    if (s->kind == CONV) {
+    if (k.phases) {
+      k.matrix = pack_phases(s->kernel, s->matrix, *s, false);
+      if (back) k.turned = pack_phases(s->kernel, s->matrix, *s, true);
+      if (tangent) k.t_matrix = pack_phases(s->t_kernel, s->t_matrix, *s, false);
+      if (tangent && back) k.t_turned = pack_phases(s->t_kernel, s->t_matrix, *s, true);
+    } else if (s->kind == CONV) {
       if (s->k) k.kernel = pack_kernel(s->kernel, *s, false);
       k.matrix = pack_matrix(s->matrix, *s, false);
       if (back && s->k) k.flipped = pack_kernel(s->kernel, *s, true);
@@ -179,6 +221,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
     } else {
       k.kernel = Array<T>(s->k * s->k * k.cip);
       for (int64_t i = 0; i < k.kernel.size(); i++) k.kernel[i] = T(1);  // an average is a depthwise convolution with ones
+      if (s->kind == AVERAGE) k.share = shares(*s);
     }
     if (k.before) {
       k.scale = Array<T>(k.cip), k.shift = Array<T>(k.cip), k.t_scale = Array<T>(k.cip), k.t_shift = Array<T>(k.cip);
@@ -235,13 +278,17 @@ template <class T, int V> struct Node : Vectors<T, V> {
     const T *from = static_cast<const T *>(k.x ? k.x->x : k.before->z) + picture * s.h * s.w * s.ci;
     const T *t_from = static_cast<const T *>(k.x ? k.x->t_x : k.before->t_z);
     if (t_from) t_from += picture * s.h * s.w * s.ci;
+    s.ci == k.cip ? t_input_as<true>(k, from, t_from, u, tu) : t_input_as<false>(k, from, t_from, u, tu);
+  }
+  template <bool WHOLE> static void t_input_as(const Work &k, const T *from, const T *t_from, const T *u, T *tu) {
+    const Stage &s = *k.s;
     for (int64_t i = 0; i < s.h; i++) {
       const int64_t at = (i + k.pad) * k.urow + k.pad * k.cip;
       for (int64_t j = 0; j < s.w; j++)
         for (int64_t v = 0; v < k.cip; v += V) {
           const int64_t p = (i * s.w + j) * s.ci + v;
-          vec t = t_from ? partial(t_from + p, s.ci - v) : zero();
-          if (k.before) t = load(k.scale.data() + v) * t + load(k.t_scale.data() + v) * partial(from + p, s.ci - v) + load(k.t_shift.data() + v);
+          vec t = t_from ? take<WHOLE>(t_from + p, s.ci - v) : zero();
+          if (k.before) t = load(k.scale.data() + v) * t + load(k.t_scale.data() + v) * take<WHOLE>(from + p, s.ci - v) + load(k.t_shift.data() + v);
           const int64_t o = at + j * k.cip + v;
           store(tu + o, s.relu ? where(load(u + o), t) : t);
         }
@@ -255,20 +302,23 @@ template <class T, int V> struct Node : Vectors<T, V> {
     return u;
   }
 
-  // Number of pixels of the input that an average at output (i, j) sees, inverted
-  static T share(const Stage &s, int64_t i, int64_t j) {
+  // For every output of an average: one over the number of pixels of the input that it sees
+  static Array<T> shares(const Stage &s) {
+    Array<T> out(s.ho * s.wo);
     auto seen = [&](int64_t o, int64_t n) {
       int64_t count = 0;
       for (int64_t t = 0; t < s.k; t++) { const int64_t at = o * s.s + t * s.d - s.d * (s.k / 2); count += at >= 0 && at < n; }
       return count;
     };
-    return T(1) / T(seen(i, s.h) * seen(j, s.w));
+    for (int64_t i = 0; i < s.ho; i++)
+      for (int64_t j = 0; j < s.wo; j++) out[i * s.wo + j] = T(1) / T(seen(i, s.h) * seen(j, s.w));
+    return out;
   }
   static void averaged(const Work &k, T *picture, int64_t row) {
     const Stage &s = *k.s;
     for (int64_t i = 0; i < s.ho; i++)
       for (int64_t j = 0; j < s.wo; j++) {
-        const T f = share(s, i, j);
+        const T f = k.share[i * s.wo + j];
         T *p = picture + i * row + j * k.cip;
         for (int64_t v = 0; v < k.cip; v += V) store(p + v, load(p + v) * f);
       }
@@ -277,21 +327,45 @@ template <class T, int V> struct Node : Vectors<T, V> {
   // Maximum and the number of the first tap that attains it
   static void maxima(const Work &k, const T *u, T *out, T *index) {
     const Stage &s = *k.s;
+    s.k == 3 ? maxima_of<3>(k, u, out, index, 3) : maxima_of<0>(k, u, out, index, int(s.k));
+  }
+  template <int K> static void maxima_of(const Work &k, const T *u, T *out, T *index, int kernel) {
+    const Stage &s = *k.s;
+    const int n = K ? K : kernel;
     for (int64_t i = 0; i < s.ho; i++)
       for (int64_t j = 0; j < s.wo; j++)
         for (int64_t v = 0; v < k.cip; v += V) {
           const T *from = u + i * s.s * k.urow + j * s.s * k.cip + v;
           vec best = splat(T(-INFINITY)), which = zero();
-          for (int64_t y = 0; y < s.k; y++)
-            for (int64_t x = 0; x < s.k; x++) {
+          for (int y = 0; y < n; y++)
+            for (int x = 0; x < n; x++) {
               const vec here = load(from + y * s.d * k.urow + x * s.d * k.cip);
               const auto better = (here > best) | (here != here);  // NaN wins, as in torch
-              which = better ? splat(T(y * s.k + x)) : which;
+              which = better ? splat(T(y * n + x)) : which;
               best = better ? here : best;
             }
           if (out) store(out + (i * s.wo + j) * k.cip + v, best);
           if (index) store(index + (i * s.wo + j) * k.cip + v, which);
         }
+  }
+  // What comes back to the padded input of a maximum, where the stride is 1: every pixel asks the windows that see it
+  static void unpool(const Work &k, const T *g, const T *index, T *gu) {
+    const Stage &s = *k.s;
+    const int64_t n = s.k, half = s.d * (n / 2);
+    for (int64_t i = 0; i < s.h; i++)
+      for (int64_t y = 0; y < n; y++) {
+        const int64_t o = i + half - y * s.d;
+        if (o < 0 || o >= s.ho) continue;
+        for (int64_t x = 0; x < n; x++) {
+          const vec tap = splat(T(y * n + x));
+          const int64_t shift = half - x * s.d, from = shift < 0 ? -shift : 0, end = s.w - (shift > 0 ? shift : 0);
+          for (int64_t j = from; j < end; j++) {
+            const int64_t at = (o * s.wo + j + shift) * k.cip;
+            T *to = gu + (i + k.pad) * k.urow + (j + k.pad) * k.cip;
+            for (int64_t v = 0; v < k.cip; v += V) store(to + v, load(to + v) + (load(index + at + v) == tap ? load(g + at + v) : zero()));
+          }
+        }
+      }
   }
   template <class F> static void taps(const Work &k, F f) {  // f(output offset, offset in the padded picture, tap)
     const Stage &s = *k.s;
@@ -312,8 +386,8 @@ template <class T, int V> struct Node : Vectors<T, V> {
   // the dense part, from the depthwise one's output or from the padded input
   static void mul(const Work &k, const T *u, const T *mid, const T *w, T *out, bool add) {
     const Stage &s = *k.s;
-    const auto from = k.dw ? in(mid, s.wo * k.cip, k.cip) : in(u, k.urow, k.cip);
-    DN::forward(from, w, to(out, s.wo * k.cop, k.cop), int(s.ho), int(s.wo), int(s.ci), int(k.cop), int(s.q), add);
+    const auto from = k.dw || k.phases ? in(mid, s.wo * k.mip, k.mip) : in(u, k.urow, k.cip);
+    DN::forward(from, w, to(out, s.wo * k.cop, k.cop), int(s.ho), int(s.wo), int(k.mid_channels), int(k.cop), int(s.q), add);
   }
 
   // z of one picture, in scratch
@@ -327,8 +401,9 @@ template <class T, int V> struct Node : Vectors<T, V> {
     } else if (s.kind == MAXIMUM) {
       maxima(k, u, out, nullptr);
     } else {
-      T *mid = k.dw ? scratch(MID, k.isize) : nullptr;
+      T *mid = scratch(MID, k.isize);
       if (k.dw) dw(k, u, k.kernel.data(), mid, false);
+      if (k.phases) spread(k, u, mid);
       mul(k, u, mid, k.matrix.data(), out, false);
     }
     return out;
@@ -415,31 +490,37 @@ template <class T, int V> struct Node : Vectors<T, V> {
     T *y = static_cast<T *>(tangent ? head.t_y : head.y);
     const T *shift = tangent ? t_b.data() : b.data();
     parallel(head.threads, head.batch * size, [&](int64_t, int64_t from, int64_t end) {
-      constexpr int N = 4;
-      for (int64_t i = from; i < end; i += N) {
-        const int n = int(end - i < N ? end - i : N);
-        for (int64_t v = 0; v < c; v += V) {
-          vec acc[N];
-          for (int e = 0; e < n; e++) acc[e] = load(shift + v);
-          for (const Mixed &m : all) {
-            const vec a = load(m.a.data() + v);
-            const T *z = m.z + i * c + v;
-            if (!tangent) { for (int e = 0; e < n; e++) acc[e] += a * partial(z + e * c, c - v); continue; }
-            const vec t = load(m.t_a.data() + v);
-            for (int e = 0; e < n; e++) acc[e] += t * partial(z + e * c, c - v);
-            if (m.t_z) for (int e = 0; e < n; e++) acc[e] += a * partial(m.t_z + (i + e) * c + v, c - v);
-          }
-          for (int e = 0; e < n; e++) put(y + (i + e) * c + v, acc[e], c - v);
-        }
-      }
+      c % V ? mix_pixels<false>(all, shift, y, from, end, tangent) : mix_pixels<true>(all, shift, y, from, end, tangent);
     });
+  }
+  template <bool WHOLE> void mix_pixels(const Array<Mixed> &all, const T *shift, T *y, int64_t from, int64_t end, bool tangent) const {
+    constexpr int N = 4;
+    const int64_t c = head.c;
+    int64_t i = from;
+    for (; i + N <= end; i += N) mix_block<WHOLE, N>(all, shift, y, i, c, tangent);
+    for (; i < end; i++) mix_block<WHOLE, 1>(all, shift, y, i, c, tangent);
+  }
+  template <bool WHOLE, int N> static INLINE void mix_block(const Array<Mixed> &all, const T *shift, T *y, int64_t i, int64_t c, bool tangent) {
+    for (int64_t v = 0; v < c; v += V) {
+      vec acc[N];
+      for (int e = 0; e < N; e++) acc[e] = load(shift + v);
+      for (const Mixed &m : all) {
+        const vec a = load(m.a.data() + v);
+        const T *z = m.z + i * c + v;
+        if (!tangent) { for (int e = 0; e < N; e++) acc[e] += a * take<WHOLE>(z + e * c, c - v); continue; }
+        const vec t = load(m.t_a.data() + v);
+        for (int e = 0; e < N; e++) acc[e] += t * take<WHOLE>(z + e * c, c - v);
+        if (m.t_z) for (int e = 0; e < N; e++) acc[e] += a * take<WHOLE>(m.t_z + (i + e) * c + v, c - v);
+      }
+      for (int e = 0; e < N; e++) give<WHOLE>(y + (i + e) * c + v, acc[e], c - v);
+    }
   }
 
   void forward() const {
     for (int64_t j = 0; j < head.terms; j++)
       for (int64_t n = 0; n < terms[j]->stages; n++) {
         Stage &s = first[j][n];
-        if (s.kind == CONV) { run(work(j, n, false, false)); continue; }
+        if (s.kind == CONV || s.kind == PHASES) { run(work(j, n, false, false)); continue; }
         // a pool comes with its z and statistics: it is made once for all nodes that read this source
         if (!s.norm) continue;
         if (s.batch) update(s, double(s.ho * s.wo) * double(head.batch));
@@ -455,20 +536,30 @@ template <class T, int V> struct Node : Vectors<T, V> {
   // Σ g and Σ g·z per channel (with tangents), over a batch
   struct Sums { Array<Dual> sum, inner; };
 
-  static INLINE void reduce(const T *g, const T *tg, const T *z, const T *tz, int64_t n, int64_t c, double *out) {
+  static void reduce(const T *g, const T *tg, const T *z, const T *tz, int64_t n, int64_t c, double *out) {
+    c % V ? reduce_as<false>(g, tg, z, tz, n, c, out) : reduce_as<true>(g, tg, z, tz, n, c, out);
+  }
+  template <bool WHOLE> static void reduce_as(const T *g, const T *tg, const T *z, const T *tz, int64_t n, int64_t c, double *out) {
     // out: [4][c]: Σg, Σtg, Σgz, Σ(tg·z + g·tz) of one picture
     for (int64_t v = 0; v < c; v += V) {
       vec a = zero(), b = zero(), d = zero(), e = zero();
       const int64_t left = c - v;
-      if (left >= V && !tg && !tz) {
-        for (int64_t i = 0; i < n; i++) { const vec f = load(g + i * c + v); a += f; d += f * load(z + i * c + v); }
+      if (!tg && !tz) {
+        vec a2 = zero(), d2 = zero();  // two sums each: one would wait for itself
+        int64_t i = 0;
+        for (; i + 2 <= n; i += 2) {
+          const vec f = take<WHOLE>(g + i * c + v, left), h = take<WHOLE>(g + (i + 1) * c + v, left);
+          a += f, a2 += h, d += f * take<WHOLE>(z + i * c + v, left), d2 += h * take<WHOLE>(z + (i + 1) * c + v, left);
+        }
+        for (; i < n; i++) { const vec f = take<WHOLE>(g + i * c + v, left); a += f, d += f * take<WHOLE>(z + i * c + v, left); }
+        a += a2, d += d2;
       } else {
         for (int64_t i = 0; i < n; i++) {
           const int64_t p = i * c + v;
-          const vec f = g ? partial(g + p, left) : zero(), y = partial(z + p, left);
+          const vec f = take<WHOLE>(g + p, left), y = take<WHOLE>(z + p, left);
           a += f, d += f * y;
-          if (tg) { const vec h = partial(tg + p, left); b += h, e += h * y; }
-          if (tz) e += f * partial(tz + p, left);
+          if (tg) { const vec h = take<WHOLE>(tg + p, left); b += h, e += h * y; }
+          if (tz) e += f * take<WHOLE>(tz + p, left);
         }
       }
       for (int64_t i = 0; i < V && v + i < c; i++) out[v + i] = double(a[i]), out[c + v + i] = double(b[i]), out[2 * c + v + i] = double(d[i]), out[3 * c + v + i] = double(e[i]);
@@ -506,25 +597,37 @@ template <class T, int V> struct Node : Vectors<T, V> {
 
   // gz of one picture into a padded picture, and its tangent
   static void gradient_of_z(const Work &k, const Pull &f, const T *g, const T *z, T *gz) {
+    k.s->co == k.cop ? gradient_as<true>(k, f, g, z, gz) : gradient_as<false>(k, f, g, z, gz);
+  }
+  template <bool WHOLE> static void gradient_as(const Work &k, const Pull &f, const T *g, const T *z, T *gz) {
     const Stage &s = *k.s;
-    for (int64_t i = 0; i < s.ho; i++) {
-      const T *gi = g + i * s.wo * s.co, *zi = z + i * s.wo * s.co;
-      pixels(gi, gz + (i + k.gpad) * k.grow + k.gpad * k.cop, s.wo, s.co, k.cop, [&](vec x, int64_t j, int64_t v) {
-        return load(f.g.data() + v) * x + load(f.z.data() + v) * partial(zi + j * s.co + v, s.co - v) + load(f.one.data() + v);
-      });
+    for (int64_t v = 0; v < k.cop; v += V) {
+      const vec a = load(f.g.data() + v), b = load(f.z.data() + v), c = load(f.one.data() + v);
+      for (int64_t i = 0; i < s.ho; i++) {
+        const int64_t p = i * s.wo * s.co + v;
+        T *to = gz + (i + k.gpad) * k.grow + k.gpad * k.cop + v;
+        for (int64_t j = 0; j < s.wo; j++)
+          store(to + j * k.cop, a * take<WHOLE>(g + p + j * s.co, s.co - v) + (b * take<WHOLE>(z + p + j * s.co, s.co - v) + c));
+      }
     }
   }
   static void t_gradient_of_z(const Work &k, const Pull &f, const T *g, const T *tg, const T *z, const T *tz, T *gz) {
+    k.s->co == k.cop ? t_gradient_as<true>(k, f, g, tg, z, tz, gz) : t_gradient_as<false>(k, f, g, tg, z, tz, gz);
+  }
+  template <bool WHOLE> static void t_gradient_as(const Work &k, const Pull &f, const T *g, const T *tg, const T *z, const T *tz, T *gz) {
     const Stage &s = *k.s;
-    for (int64_t i = 0; i < s.ho; i++)
-      for (int64_t j = 0; j < s.wo; j++)
-        for (int64_t v = 0; v < k.cop; v += V) {
+    for (int64_t v = 0; v < k.cop; v += V) {
+      const vec ta = load(f.t_g.data() + v), tb = load(f.t_z.data() + v), tc = load(f.t_one.data() + v);
+      const vec a = load(f.g.data() + v), b = load(f.z.data() + v);
+      for (int64_t i = 0; i < s.ho; i++)
+        for (int64_t j = 0; j < s.wo; j++) {
           const int64_t p = (i * s.wo + j) * s.co + v, left = s.co - v;
-          vec out = load(f.t_g.data() + v) * partial(g + p, left) + load(f.t_z.data() + v) * partial(z + p, left) + load(f.t_one.data() + v);
-          if (tg) out += load(f.g.data() + v) * partial(tg + p, left);
-          if (tz) out += load(f.z.data() + v) * partial(tz + p, left);
+          vec out = ta * take<WHOLE>(g + p, left) + (tb * take<WHOLE>(z + p, left) + tc);
+          if (tg) out += a * take<WHOLE>(tg + p, left);
+          if (tz) out += b * take<WHOLE>(tz + p, left);
           store(gz + (i + k.gpad) * k.grow + (j + k.gpad) * k.cop + v, out);
         }
+    }
   }
 
   // the input gradient of the depthwise part: the forward form with the kernel flipped where the stride is 1
@@ -544,21 +647,27 @@ template <class T, int V> struct Node : Vectors<T, V> {
     return k.s->s == 1 ? Place{gt + k.pad * k.urow + k.pad * k.cip, k.urow} : Place{gt, k.s->wo * k.cip};
   }
   static Place inside(const Work &k, T *gu) {
-    return k.dw && k.s->s != 1 ? Place{gu + k.pad * k.urow + k.pad * k.cip, k.urow} : Place{gu, k.s->w * k.cip};
+    return k.phases || (k.dw && k.s->s != 1) ? Place{gu + k.pad * k.urow + k.pad * k.cip, k.urow} : Place{gu, k.s->w * k.cip};
   }
 
   // out (+)= relu' · gu, from scratch to a tensor
   static void leave(const Work &k, const T *u, const T *gu, T *out, bool add) {
+    k.s->ci == k.cip ? leave_as<true>(k, u, gu, out, add) : leave_as<false>(k, u, gu, out, add);
+  }
+  template <bool WHOLE> static void leave_as(const Work &k, const T *u, const T *gu, T *out, bool add) {
     const Stage &s = *k.s;
     const Place from = inside(k, const_cast<T *>(gu));
-    for (int64_t i = 0; i < s.h; i++)
-      for (int64_t j = 0; j < s.w; j++)
+    for (int64_t i = 0; i < s.h; i++) {
+      const T *g = from.p + i * from.row, *mask = u + (i + k.pad) * k.urow + k.pad * k.cip;
+      T *to = out + i * s.w * s.ci;
+      for (int64_t j = 0; j < s.w; j++, g += k.cip, mask += k.cip, to += s.ci)
         for (int64_t v = 0; v < s.ci; v += V) {
-          vec g = load(from.p + i * from.row + j * k.cip + v);
-          if (s.relu) g = where(load(u + (i + k.pad) * k.urow + (j + k.pad) * k.cip + v), g);
-          T *to = out + (i * s.w + j) * s.ci + v;
-          put(to, add ? g + partial(to, s.ci - v) : g, s.ci - v);
+          vec f = load(g + v);
+          if (s.relu) f = where(load(mask + v), f);
+          if (add) f += take<WHOLE>(to + v, s.ci - v);
+          give<WHOLE>(to + v, f, s.ci - v);
         }
+    }
   }
 
   // Go back through stage n of term j. g: gradient of the norm's output; result: of its input (to the source or to `g_in`).
@@ -570,10 +679,10 @@ template <class T, int V> struct Node : Vectors<T, V> {
     const Source *x = k.x;
     T *g_x = x ? static_cast<T *>(x->g_x) : nullptr;
     const bool onward = n > 0 || g_x, add = x && seen[terms[j]->source];
-    const bool to_kernel = s.g_kernel, to_matrix = s.g_matrix;
+    const bool to_kernel = s.g_kernel && !k.phases, to_matrix = s.g_matrix || (s.g_kernel && k.phases);
     if (!onward && !to_kernel && !to_matrix) return;
     const bool primal = n > 0 && tangent;  // the stages before need the gradient itself, too
-    const int64_t kernels = s.k * s.k * k.cip, matrices = s.q * s.q * s.ci * k.cop;
+    const int64_t kernels = s.k * s.k * k.cip, matrices = s.q * s.q * k.mid_channels * k.cop;
     const int64_t threads = head.threads < head.batch ? head.threads : head.batch;
     T *sums = static_cast<T *>(shared_slots().get(1, size_t((threads + 1) * (kernels + matrices)) * sizeof(T)));
     std::memset(sums, 0, size_t((threads + 1) * (kernels + matrices)) * sizeof(T));
@@ -588,7 +697,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
         const T *gb = g + b * out_size, *tgb = tg ? tg + b * out_size : nullptr;
         const T *z = static_cast<const T *>(s.z) + b * out_size, *tz = s.t_z ? static_cast<const T *>(s.t_z) + b * out_size : nullptr;
         input(k, b, u);
-        if (tangent && s.kind == CONV) t_input(k, b, u, tu);
+        if (tangent && (s.kind == CONV || k.phases)) t_input(k, b, u, tu);
         gradient_of_z(k, f, gb, z, gz);
         if (tangent) t_gradient_of_z(k, f, gb, tgb, z, tz, t_gz);
         const T *last = tangent ? t_gz : gz;
@@ -605,9 +714,8 @@ template <class T, int V> struct Node : Vectors<T, V> {
           T *index = scratch(INDEX, k.isize);
           maxima(k, u, nullptr, index);
           T *wide = cleared(GT, k.usize);
-          taps(k, [&](int64_t o, int64_t at, T tap) {
-            store(wide + at, load(wide + at) + (load(index + o) == splat(tap) ? load(last + o) : zero()));
-          });
+          if (s.s == 1) unpool(k, last, index, wide);
+          else taps(k, [&](int64_t o, int64_t at, T tap) { store(wide + at, load(wide + at) + (load(index + o) == splat(tap) ? load(last + o) : zero())); });
           T *out = g_x + b * in_size;
           for (int64_t i = 0; i < s.h; i++)
             for (int64_t jj = 0; jj < s.w; jj++)
@@ -618,7 +726,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
               }
           continue;
         }
-        const auto tight = [&](const T *p) { return in(p, s.wo * k.cip, k.cip); };
+        const auto tight = [&](const T *p) { return in(p, s.wo * k.mip, k.mip); };
         const auto wide = [&](const T *p) { return in(p, k.urow, k.cip); };
         const auto centre = [&](const T *p) { return in(p + k.gpad * k.grow + k.gpad * k.cop, k.grow, k.cop); };
         const int ho = int(s.ho), wo = int(s.wo);
@@ -627,12 +735,15 @@ template <class T, int V> struct Node : Vectors<T, V> {
             dw(k, u, k.kernel.data(), mid, false);
             if (tangent) dw(k, tu, k.kernel.data(), t_mid, false), dw(k, u, k.t_kernel.data(), t_mid, true);
           }
-          DN::weights(k.dw ? tight(mid) : wide(u), centre(last), gm, ho, wo, int(s.ci), int(k.cop), int(s.q));
-          if (tangent) DN::weights(k.dw ? tight(t_mid) : wide(tu), centre(gz), gm, ho, wo, int(s.ci), int(k.cop), int(s.q));
+          if (k.phases) spread(k, u, mid);
+          if (k.phases && tangent) spread(k, tu, t_mid);
+          const bool middle_ = k.dw || k.phases;
+          DN::weights(middle_ ? tight(mid) : wide(u), centre(last), gm, ho, wo, int(k.mid_channels), int(k.cop), int(s.q));
+          if (tangent) DN::weights(middle_ ? tight(t_mid) : wide(tu), centre(gz), gm, ho, wo, int(k.mid_channels), int(k.cop), int(s.q));
         }
         if (!onward && !to_kernel) continue;
         const auto turn = [&](const T *from, const T *w, T *out, int64_t row, bool more) {
-          DN::forward(in(from, k.grow, k.cop), w, to(out, row, k.cip), ho, wo, int(s.co), int(k.cip), int(s.q), more);
+          DN::forward(in(from, k.grow, k.cop), w, to(out, row, k.mip), ho, wo, int(s.co), int(k.mip), int(s.q), more);
         };
         if (k.dw) {
           const Place m = middle(k, gt), t_m = middle(k, tangent ? t_gt : gt);
@@ -650,6 +761,13 @@ template <class T, int V> struct Node : Vectors<T, V> {
           if (tangent) {
             dw_back(k, t_gt, k.flipped.data(), k.kernel.data(), t_gu, false);
             dw_back(k, gt, k.t_flipped.data(), k.t_kernel.data(), t_gu, true);
+          }
+        } else if (k.phases) {
+          if (!onward) continue;
+          if (!tangent || primal) turn(gz, k.turned.data(), mid, s.wo * k.mip, false), gather(k, mid, gu);
+          if (tangent) {
+            turn(t_gz, k.turned.data(), t_mid, s.wo * k.mip, false), turn(gz, k.t_turned.data(), t_mid, s.wo * k.mip, true);
+            gather(k, t_mid, t_gu);
           }
         } else {
           if (!onward) continue;
@@ -674,7 +792,12 @@ template <class T, int V> struct Node : Vectors<T, V> {
     if (to_kernel)
       for (int64_t c = 0; c < s.ci; c++)
         for (int64_t t = 0; t < s.k * s.k; t++) static_cast<T *>(s.g_kernel)[c * s.k * s.k + t] = total[t * k.cip + c];
-    if (to_matrix) {
+    if (k.phases) {
+      for (int64_t o = 0, half = s.co / 2; o < s.co; o++) {
+        T *out = static_cast<T *>(o < half ? s.g_kernel : s.g_matrix);
+        if (out) for (int64_t c = 0; c < s.ci; c++) out[(o < half ? o : o - half) * s.ci + c] = total[kernels + ((o < half ? 0 : k.cip) + c) * k.cop + o];
+      }
+    } else if (to_matrix) {
       const int64_t taps = s.q * s.q;
       for (int64_t o = 0; o < s.co; o++)
         for (int64_t i = 0; i < s.ci; i++)
@@ -770,6 +893,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
             dw(k, tu, k.kernel.data(), t_mid, false);
             dw(k, u, k.t_kernel.data(), t_mid, true);
           }
+          if (k.phases) spread(k, u, mid), spread(k, tu, t_mid);
           mul(k, tu, t_mid, k.matrix.data(), out, false);
           mul(k, u, mid, k.t_matrix.data(), out, true);
         }
