@@ -51,7 +51,7 @@ class Build(build_ext):
         Path(target).parent.mkdir(parents=True, exist_ok=True)
         for openmp in (["-fopenmp"], []):
             try:
-                self.spawn([*self.compiler.compiler_so_cxx, "-shared", "-s", *openmp, *objects, "-o", target])
+                self.spawn([*self.compiler.compiler_so_cxx, "-shared", *openmp, *objects, "-o", target])
                 return
             except Exception:
                 if not openmp:

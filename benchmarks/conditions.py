@@ -12,6 +12,14 @@ from mimar import runs
 RESULTS = Path(__file__).parent / "results"
 
 
+def show(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Print rows as a table."""
+    table = [list(rows[0]), *([str(value) for value in row.values()] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
 def write(name: str, rows: Sequence[Mapping[str, Any]], **conditions: Any) -> Path:
     """Write rows to results/NAME-CONDITIONS.csv, print them, and return the path."""
     versions = runs.versions(conditions.pop("device", "cpu"))
@@ -23,6 +31,6 @@ def write(name: str, rows: Sequence[Mapping[str, Any]], **conditions: Any) -> Pa
         table.writeheader()
         for row in rows:
             table.writerow({**row, "machine": versions["device"], "instructions": versions["instructions"]})
-            print("  ".join(f"{k} {v}" for k, v in row.items()))
+    show(rows)
     print(f"written to {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}")
     return path

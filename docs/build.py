@@ -5,13 +5,15 @@ A generated part stands between two comments and holds what the command prints, 
     <!-- output of: mimar --help -->
     <!-- end of output -->
 
-What `evidence/*.json` says stands between `<!-- evidence: … -->` comments in the same way (see `docs/systems.py`).
+What `evidence/*.json` says stands between `<!-- evidence: … -->` comments in the same way (see `docs/systems.py`), and
+what `benchmarks/results/NAME-*.csv` hold between `<!-- measured: NAME -->` and `<!-- end of measured -->`.
 Relative links between the pages are checked as well.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import importlib.util
 import os
 import re
@@ -23,6 +25,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PART = re.compile(r"(<!-- output of: (?P<command>mimar .*?) -->\n).*?(<!-- end of output -->)", re.DOTALL)
 SHOWN = re.compile(r"(<!-- evidence: (?P<words>.*?) -->\n).*?(<!-- end of evidence -->)", re.DOTALL)
+MEASURED = re.compile(r"(<!-- measured: (?P<name>[\w-]+) -->\n).*?(<!-- end of measured -->)", re.DOTALL)
 LINK = re.compile(r"\[[^\]\n]*\]\((?!\w+:|#)([^)#\s]+)(?:#[^)\s]*)?\)")
 
 
@@ -51,9 +54,23 @@ def evidence(words: str) -> str:
     return str(systems.text(words))
 
 
+def measured(name: str) -> str:
+    """Return the figures of a benchmark as Markdown, one table for each of its CSVs, with the conditions above it."""
+    tables = []
+    for path in sorted((ROOT / "benchmarks" / "results").glob(f"{name}-threads*.csv")):
+        with path.open(newline="") as file:
+            head, *rows = csv.reader(file)
+        *head, _, _ = head  # machine and instructions, the same in every row
+        lines = [head, ["---"] * len(head), *(row[:-2] for row in rows)]
+        body = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        tables.append(f"On {rows[0][-2]} ({rows[0][-1]}), `{path.stem}`:\n\n{body}")
+    return "\n\n".join(tables) or "Not yet measured."
+
+
 def renewed(text: str) -> str:
-    """Return the page with every generated part as the commands and the evidence have it now."""
+    """Return the page with every generated part as the commands, the evidence and the benchmarks have it now."""
     text = SHOWN.sub(lambda m: f"{m[1]}{evidence(m['words'])}\n{m[3]}", text)
+    text = MEASURED.sub(lambda m: f"{m[1]}{measured(m['name'])}\n{m[3]}", text)
     return PART.sub(lambda m: f"{m[1]}```text\n{output(m['command'])}\n```\n{m[3]}", text)
 
 

@@ -35,8 +35,7 @@ class Pool:
             raw = free.pop()
             self.idle_bytes -= size
         else:
-            if self.used + self.idle_bytes + size > self.most:
-                self.release()
+            self._shrink(self.used + self.idle_bytes + size - self.most)
             whole = np.empty(size + 64, np.uint8)
             skip = -whole.ctypes.data % 64
             raw = whole[skip : skip + size].view(kind)
@@ -45,6 +44,14 @@ class Pool:
         lent = raw.view(_Lent)
         lent.raw = raw
         return torch.from_numpy(lent)
+
+    def _shrink(self, excess: int) -> None:
+        """Let idle buffers go, the largest first, so that a new one does not make the whole larger than it ever was."""
+        for key in sorted(self.idle, key=lambda k: -k[0]) if excess > 0 and self.idle_bytes else ():
+            while excess > 0 and self.idle[key]:
+                self.idle[key].pop()
+                self.idle_bytes -= key[0]
+                excess -= key[0]
 
     def give(self, raw: np.ndarray) -> None:
         """Take a buffer back."""

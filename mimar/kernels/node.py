@@ -109,7 +109,8 @@ class _Back(torch.autograd.Function):
         walk = torch._C._current_graph_task_id()
         if link.walk != walk:
             link.walk, link.left = walk, []
-        link.left.append((gy, directions, t_kept))
+        held = [None if d is None else d.detach() for d in directions]
+        link.left.append((gy.detach(), held, t_kept))  # detached: what waits must not hold the graph that holds it
         return (*(None,) * 6, t_y, None, *(None,) * len(tensors))
 
 
@@ -244,5 +245,6 @@ def _after(found: Any, program: Program, norms_: list, keys: list, needs: Sequen
         return found
     refuse = torch._C._functions.DelayedError(b"a node of the fused execution has no third derivative; use Reference()", sum(t is not None for t in found))
     held = [t.detach().requires_grad_() for t in found if t is not None]
-    done = iter(refuse(*held))
+    refused = refuse(*held)
+    done = iter(refused if isinstance(refused, tuple) else (refused,))
     return [None if t is None else next(done) for t in found]

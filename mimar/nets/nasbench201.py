@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
 
 from mimar.nets.operations import NASBENCH201, build, check_counts, relu_conv_bn
@@ -75,7 +76,8 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, in_channels, H, W)."""
-        return self.head(self.body(self.stem(x)))
+        y = self.stem(x).contiguous(memory_format=torch.channels_last)  # the layout in which convolutions are fast
+        return self.head(self.body(y))
 
 
 def nasbench201(

@@ -25,9 +25,7 @@ class Execution(Protocol):
     def some(self, choice: SomeOf, xs: Tensor | Sequence[Tensor]) -> Tensor:
         """Run a SomeOf on one input for all candidates, or on one input for each."""
 
-
-    def total(self, modules: Sequence[nn.Module], xs: Sequence[Tensor]) -> Tensor:
-        """Return Σ_i module_i(x_i)."""
+    # An execution may also have total(modules, xs), which returns Σ_i module_i(x_i): see `total` below.
 
 
 EXECUTION: ContextVar[Execution | None] = ContextVar("EXECUTION", default=None)
@@ -46,9 +44,9 @@ def current(choice: OneOf | SomeOf) -> Execution:
 
 def total(modules: Sequence[nn.Module], xs: Sequence[Tensor]) -> Tensor:
     """Return Σ_i module_i(x_i): said in one call, so that an execution can run the terms together."""
-    execution = EXECUTION.get()
-    if execution is not None:
-        return execution.total(modules, xs)
+    together = getattr(EXECUTION.get(), "total", None)
+    if together is not None:
+        return together(modules, xs)
     found = [module(x) for module, x in zip(modules, xs, strict=True)]
     return sum(found[1:], start=found[0])
 

@@ -20,7 +20,8 @@ from weakref import WeakKeyDictionary
 
 from mimar.kernels import native
 from mimar.kernels.node import Pools, node
-from mimar.kernels.programs import Program, Term
+from mimar.kernels.programs import POOLS, Program, Term
+from mimar.kernels.stages import Chain, Stage, conv_size
 from mimar.space.modules import OneOf, SomeOf
 from mimar.supernet.bundles import Bundle, bundle
 from mimar.supernet.reference import OneByOne, added
@@ -65,9 +66,10 @@ class Plan(NamedTuple):
     """How a node is run, once shapes and active options are known."""
 
     program: Program | None
-    weights: tuple[tuple[dict, str], ...]  # where the weights are when the node runs
-    norms: tuple[nn.BatchNorm2d, ...]
-    plain: tuple[Option, ...]
+    weights: tuple[tuple[dict, str], ...] = ()  # where the weights are when the node runs
+    norms: tuple[nn.BatchNorm2d, ...] = ()
+    plain: tuple[Option, ...] = ()
+    pools: tuple[tuple[int, Stage], ...] = ()  # (source, stage) of every pool; each is a source of its own
 
 
 class Memory:
@@ -76,6 +78,7 @@ class Memory:
     def __init__(self) -> None:
         self.bundles: dict[int, tuple[nn.Module, Bundle]] = {}
         self.plans: dict[Any, Plan] = {}
+        self.pools: dict[Any, Program] = {}
 
     def bundle(self, module: nn.Module) -> Bundle:
         """Return what a module does."""
@@ -95,9 +98,11 @@ class Together(OneByOne):
         super().__init__(gates)
         self.memory, self.update = memory, update
         self.pools: Pools = {}
+        self.pooled: dict[Any, Tensor] = {}
         self.coefs: dict[Any, tuple[Tensor, Any]] = {}
         self.layouts: dict[int, tuple[Tensor, Tensor]] = {}
         self.counted: list[Tensor] = []
+        self.moved: list[tuple[nn.BatchNorm2d, Tensor, int]] = []
 
     def one(self, choice: OneOf, x: tuple[Any, ...]) -> Any:
         """Return Σ_o p_o · option_o(x)."""
@@ -116,13 +121,19 @@ class Together(OneByOne):
 
     def total(self, modules: Sequence[nn.Module], xs: Sequence[Any]) -> Any:
         """Return Σ_i module_i(x_i), the options of choices among the modules included."""
-        if not all(map(_plain_tensor, xs)):
-            return super().total(modules, xs)
-        found = self._node(modules[0], list(zip(modules, xs, strict=True)), None)
-        return super().total(modules, xs) if found is None else found
+        plain = not all(map(_plain_tensor, xs))
+        found = None if plain else self._node(modules[0], list(zip(modules, xs, strict=True)), None)
+        if found is None:
+            terms = [module(x) for module, x in zip(modules, xs, strict=True)]
+            found = sum(terms[1:], start=terms[0])
+        return found
 
     def end(self) -> None:
-        """Count the batches that norms have seen."""
+        """Move the statistics of the norms behind shared pools, and count the batches that norms have seen."""
+        for norm, stats, count in self.moved:
+            mean, var = stats.to(norm.running_mean.dtype).chunk(2)
+            norm.running_mean.lerp_(mean, norm.momentum)
+            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
         if self.counted:
             torch._foreach_add_(self.counted, 1)
 
@@ -134,22 +145,43 @@ class Together(OneByOne):
             places.setdefault(id(x), len(places))
         sources = {id(x): x for _, x in edges}
         key = (active, tuple((id(edge), places[id(x)], x.shape) for edge, x in edges), edges[0][1].dtype)
-        plan = self.memory.plans.get(key)
-        if plan is None:
-            plan = self.memory.plans[key] = self._plan(edges, places, list(sources.values()), active, coef)
+        plan = self._planned((True, *key), edges, places, sources, coef)
+        if not all(stage.batch for _, stage in plan.pools):
+            plan = self._planned((False, *key), edges, places, sources, coef)
         if plan.program is None or self._hooked(edges):
             return None
         xs = [self._laid(x) for x in sources.values()]
+        xs += [self._pooled(xs[i], stage) for i, stage in plan.pools]
         weights = [held[name] for held, name in plan.weights]
         if not native.serves(coef, *xs, *weights):
             return None
         y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update)
         if self.update:
             self.counted += [n.num_batches_tracked for n in plan.norms if n.training]
+        if not _channels_last(edges[0][1]):
+            y = y.contiguous()  # the rest of the model sees the layout that it chose
         for option in plan.plain:
             out = option.module(edges[option.source][1])
             y = added(getattr(choice, "name", type(choice).__name__), y, coef[option.coef] * out)
         return y
+
+    def _pooled(self, x: Tensor, stage: Stage) -> Tensor:
+        """Return the normed pool of `x`, made once for all edges that leave it; each edge's own statistics move alike."""
+        norm = stage.norm
+        assert norm is not None
+        key = (id(x), stage.kind, stage.kernel, stage.stride, norm.eps)
+        program = self.memory.pools.get((x.shape, x.dtype, *key[1:]))
+        if program is None:
+            program = Program([Term(0, 0, (stage,))], [x.shape], x.dtype, 1)
+            self.memory.pools[x.shape, x.dtype, *key[1:]] = program
+        if key not in self.pooled:
+            one = torch.ones(1, dtype=x.dtype)
+            self.pooled[key] = node(program, one, [x], (), self.pools, update=False)
+        if self.update and norm.running_mean is not None:
+            stats = self.pools[id(x), stage.kind, stage.kernel, stage.stride, stage.dilation][1].stats
+            y = self.pooled[key]
+            self.moved.append((norm, stats, y.numel() // y.shape[1]))
+        return self.pooled[key]
 
     def _coefficients(self, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> tuple[Tensor, Any]:
         """Return the coefficient of every option, q_i·p_io, and which of them are active (None: all)."""
@@ -158,20 +190,35 @@ class Together(OneByOne):
         if found is not None:
             return found
         gate = self.gate(outer) if outer is not None else None
-        ones = gate is None or (not gate.requires_grad and bool((gate == 1).all()))
+        fixed = [1.0] * len(edges) if gate is None else None if gate.requires_grad else gate.tolist()
         parts: list[Tensor] = []
+        runs: list[bool] = []
         for i, (edge, x) in enumerate(edges):
+            many = len(edge.candidates) if isinstance(edge, OneOf) else 1
+            if fixed is not None and fixed[i] == 0.0:  # what is not executed needs no gate
+                parts.append(x.new_zeros(many))
+                runs += [False] * many
+                continue
             if isinstance(edge, OneOf):
                 own = self.gate(edge)
-                parts.append(own if gate is None or ones else own * gate[i])
+                parts.append(own if fixed is not None and fixed[i] == 1.0 else own * gate[i])
+                runs += [True] * many if own.requires_grad else [value != 0.0 for value in own.tolist()]
             else:
-                parts.append(torch.ones(1, dtype=x.dtype, device=x.device) if gate is None else gate[i : i + 1])
+                parts.append(x.new_ones(1) if gate is None else gate[i : i + 1])
+                runs.append(True)
         coef = parts[0] if len(parts) == 1 else torch.cat(parts)
-        active = None if coef.requires_grad else tuple(value != 0.0 for value in coef.tolist())
+        active = None if all(runs) else tuple(runs)
         self.coefs[names] = coef, active
         return coef, active
 
-    def _plan(self, edges: Sequence[tuple[nn.Module, Tensor]], places: Mapping[int, int], xs: Sequence[Tensor], active: Any, coef: Tensor) -> Plan:
+    def _planned(self, key: Any, edges: Sequence[tuple[nn.Module, Tensor]], places: Mapping[int, int], sources: Mapping[int, Tensor], coef: Tensor) -> Plan:
+        """Return the plan of a node; key: (whether pools are shared, active options, edges, type)."""
+        plan = self.memory.plans.get(key)
+        if plan is None:
+            plan = self.memory.plans[key] = self._plan(edges, places, list(sources.values()), key[1], coef, share=key[0])
+        return plan
+
+    def _plan(self, edges: Sequence[tuple[nn.Module, Tensor]], places: Mapping[int, int], xs: Sequence[Tensor], active: Any, coef: Tensor, *, share: bool) -> Plan:
         terms, plain, coefs = [], [], 0
         for i, (edge, x) in enumerate(edges):
             for module in edge.candidates if isinstance(edge, OneOf) else (edge,):
@@ -183,20 +230,28 @@ class Together(OneByOne):
                     plain.append(option)
                 else:
                     terms.append(Term(places[id(x)], option.coef, option.bundle.chain))
-        nothing = Plan(None, (), (), ())
         if not terms or not all(x.dim() == 4 and x.numel() for x in xs):
-            return nothing
+            return Plan(None)
+        shapes, pools = [x.shape for x in xs], []
+        for n, term in enumerate(terms):
+            if share and _shared(term.chain):
+                stage = term.chain[0]
+                b, c, h, w = shapes[term.source]
+                pools.append((term.source, stage))
+                shapes.append(torch.Size((b, c, conv_size(h, stage.stride), conv_size(w, stage.stride))))
+                terms[n] = Term(len(shapes) - 1, term.coef, ())
         try:
-            program = Program(terms, [x.shape for x in xs], xs[0].dtype, len(coef))
+            program = Program(terms, shapes, xs[0].dtype, len(coef))
         except ValueError:
-            return nothing  # the reference says what does not fit
+            return Plan(None)  # the reference says what does not fit
         weights, norms = [], []
         for term in terms:
             for stage in term.chain:
                 weights += stage.places()
                 if stage.norm is not None and stage.norm.num_batches_tracked is not None:
                     norms.append(stage.norm)
-        return Plan(program, tuple(weights), tuple(norms), tuple(plain))
+        norms += [s.norm for _, s in pools if s.norm is not None and s.norm.num_batches_tracked is not None]
+        return Plan(program, tuple(weights), tuple(norms), tuple(plain), tuple(pools))
 
     def _hooked(self, edges: Sequence[tuple[nn.Module, Tensor]]) -> bool:
         for edge, _ in edges:
@@ -216,6 +271,18 @@ class Together(OneByOne):
         if found is None:
             found = self.layouts[id(x)] = (x, x.contiguous(memory_format=torch.channels_last))
         return found[1]
+
+
+def _shared(chain: Chain) -> bool:
+    """Whether a chain is a pool that gives the same for every edge that leaves a source."""
+    if len(chain) != 1 or chain[0].kind not in POOLS:
+        return False
+    norm = chain[0].norm
+    return norm is not None and not norm.affine
+
+
+def _channels_last(x: Tensor) -> bool:
+    return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def _plain_tensor(x: Any) -> bool:

@@ -8,7 +8,7 @@ gradient is not multiplied, so that a one-hot supernet is the chosen network to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -42,11 +42,6 @@ class OneByOne:
         """Return Σ_i p_i · candidate_i(x_i), with one input for all candidates or a list with one for each."""
         inputs = self.inputs(choice, xs)
         return self._sum(choice, [partial(m, one) for m, one in zip(choice.candidates, inputs, strict=True)])
-
-    def total(self, modules: Sequence[nn.Module], xs: Sequence[Any]) -> Any:
-        """Return Σ_i module_i(x_i)."""
-        found = [module(x) for module, x in zip(modules, xs, strict=True)]
-        return sum(found[1:], start=found[0])
 
     def end(self) -> None:
         """Do what is left to do once the model has run: nothing."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mimar import Architecture, OneOf, SomeOf
 from mimar.core.errors import SpaceError, UsageError
 from mimar.core.streams import isolated, stream
-from mimar.supernet import Supernet, extract, output_scales, recalibrated
+from mimar.supernet import Reference, Supernet, extract, output_scales, recalibrated
 from mimar.testing import check_supernet
 from mimar.testing.problems import tiny_batch, tiny_model
 
@@ -72,7 +72,7 @@ def test_two_inputs_and_a_convolutional_tower_obey_the_kit() -> None:
 
 
 def test_one_hot_is_the_extracted_network_to_the_last_bit() -> None:
-    net = Supernet(tiny_model().float())
+    net = Supernet(tiny_model().float(), engine=Reference())
     x = tiny_batch()[0].float()
     for number in range(10):
         architecture = net.space.sample(stream(number))

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 import mimar
-from mimar.supernet import Supernet, free_bytes, saved_bytes, step_bytes
+from mimar.supernet import Reference, Supernet, free_bytes, saved_bytes, step_bytes
 
 
 def supernet(channels: int = 4) -> Supernet:
     body = mimar.OneOf({"conv": nn.Conv2d(channels, channels, 3, padding=1), "skip": nn.Identity()}, name="body")
-    return Supernet(nn.Sequential(nn.Conv2d(1, channels, 1), body))
+    return Supernet(nn.Sequential(nn.Conv2d(1, channels, 1), body), engine=Reference())
 
 
 def gates(net: Supernet) -> dict[str, torch.Tensor]:

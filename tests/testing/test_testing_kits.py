@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,8 +17,7 @@ from mimar.gradient.relax import Context, Softmax
 from mimar.space import Architecture, Choice, Space, darts, nasbench201
 from mimar.strategies import Proposal, Random, Trial
 from mimar.strategies.random import RandomSearcher
-from mimar.supernet import Supernet
-from mimar.supernet.reference import Reference
+from mimar.supernet import Fused, Reference, Supernet
 from mimar.testing import check_relaxation, check_space, check_strategy, check_supernet, check_task
 from mimar.testing.problems import tiny_batch, tiny_model
 from mimar.testing.recipe import tiny_task
@@ -77,6 +77,35 @@ class RunsAll(Supernet):
         return super().call(weights, {n: g.clone().requires_grad_() for n, g in gates.items()}, x, **more)
 
 
+class RunsAllUnwatched(Supernet):
+    def call(self, weights: Any, gates: Any, x: Any, **more: Any) -> Any:
+        if not any(m._forward_hooks for m in self.model.modules()):
+            gates = {n: g.clone().requires_grad_() for n, g in gates.items()}
+        return super().call(weights, gates, x, **more)
+
+
+class NearlyRight(Supernet):
+    def call(self, *args: Any, **more: Any) -> Any:
+        found = super().call(*args, **more)
+        return ((1 + 1e-8) * found[0], found[1]) if more.get("update") else (1 + 1e-8) * found
+
+
+class LosesPrecision(Supernet):
+    def call(self, weights: Any, *args: Any, **more: Any) -> Any:
+        coarse = weights[0].dtype == torch.float32
+        return super().call([w + 1e-3 * w.detach() if coarse else w for w in weights], *args, **more)
+
+
+class CountsTwice(Supernet):
+    """The statistics that come back are those of a call that saw the batch twice."""
+
+    def call(self, *args: Any, **more: Any) -> Any:
+        found = super().call(*args, **more)
+        if not more.get("update") or not more.get("training", True):
+            return found
+        return found[0], super().call(*args, **{**more, "buffers": found[1]})[1]
+
+
 SUPERNETS = {
     WritesBuffers: "changed the buffer",
     GlobalNoise: "torch's global generator",
@@ -85,6 +114,9 @@ SUPERNETS = {
     HalvesGates: "beside the extracted network",
     FirstOrderOnly: "second derivative",
     ForgetsUpdate: "although batch norm saw a batch",
+    NearlyRight: r"the output at mixed gates in training \(float64\) differs from that of the reference",
+    LosesPrecision: r"at mixed gates in training \(float32\) differs",
+    CountsTwice: "the buffers at mixed gates in training",
 }
 
 
@@ -94,15 +126,24 @@ def test_planted_supernets_are_caught(build: Any) -> None:
         check_supernet(tiny_model(), tiny_batch()[0], build=build)
 
 
-def test_options_run_for_nothing_are_caught() -> None:
-    with pytest.raises(AssertionError, match="ran 1 times although its gate is zero"):
-        check_supernet(nn.Sequential(nn.Linear(2, 2), tiny_choice()), torch.ones(3, 2), build=RunsAll)
+@pytest.mark.parametrize(
+    ("build", "said"),
+    [
+        (RunsAll, "ran 1 times although its gate is zero"),
+        (RunsAllUnwatched, "with NaN in what options of gate zero hold"),
+    ],
+)
+def test_options_run_for_nothing_are_caught(build: Any, said: str) -> None:
+    with pytest.raises(AssertionError, match=said):
+        check_supernet(nn.Sequential(nn.Linear(2, 2), tiny_choice()), torch.ones(3, 2), build=build)
 
 
-def test_a_sum_that_forgets_a_term_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Reference, "some", lambda self, choice, xs: choice.candidates[2](xs[2]))
+@pytest.mark.parametrize("engine", [Reference(), Fused()], ids=["reference", "fused"])
+def test_a_sum_that_forgets_a_term_is_caught(engine: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type(engine.begin(tiny_model(), {}, update=False))
+    monkeypatch.setattr(kind, "some", lambda self, choice, xs: choice.candidates[2](xs[2]))
     with pytest.raises(AssertionError):
-        check_supernet(tiny_model(), tiny_batch()[0])
+        check_supernet(tiny_model(), tiny_batch()[0], build=partial(Supernet, engine=engine))
 
 
 def test_extraction_that_aliases_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +160,7 @@ def test_extraction_that_aliases_is_caught(monkeypatch: pytest.MonkeyPatch) -> N
 def tiny_choice() -> nn.Module:
     from mimar import OneOf
 
-    return OneOf({"a": nn.Linear(2, 2), "b": nn.Tanh()}, name="c")
+    return OneOf({"a": nn.Linear(2, 2), "b": nn.Sequential(nn.Tanh(), nn.Linear(2, 2))}, name="c")
 
 
 # --- relaxations ----------------------------------------------------------------------------------------------------

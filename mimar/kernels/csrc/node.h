@@ -201,7 +201,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
     k.pad = k.phases ? 0 : k.dw ? s->d * (s->k / 2) : s->q / 2;
     k.urow = (s->w + 2 * k.pad + k.phases) * k.cip, k.usize = (s->h + 2 * k.pad + k.phases) * k.urow;
     k.isize = s->ho * s->wo * k.mip, k.osize = s->ho * s->wo * k.cop;
-    k.gpad = s->q / 2, k.grow = (s->wo + 2 * k.gpad) * k.cop, k.gsize = (s->ho + 2 * k.gpad) * k.grow;
+    k.gpad = s->kind == MAXIMUM && s->s == 1 ? k.pad : s->q / 2, k.grow = (s->wo + 2 * k.gpad) * k.cop, k.gsize = (s->ho + 2 * k.gpad) * k.grow;
     if (k.phases) {
       k.matrix = pack_phases(s->kernel, s->matrix, *s, false);
       if (back) k.turned = pack_phases(s->kernel, s->matrix, *s, true);
@@ -325,11 +325,12 @@ template <class T, int V> struct Node : Vectors<T, V> {
   }
 
   // Maximum and the number of the first tap that attains it
-  static void maxima(const Work &k, const T *u, T *out, T *index) {
+  static void maxima(const Work &k, const T *u, T *out, T *index, int64_t irow = 0) {
     const Stage &s = *k.s;
-    s.k == 3 ? maxima_of<3>(k, u, out, index, 3) : maxima_of<0>(k, u, out, index, int(s.k));
+    if (!irow) irow = s.wo * k.cip;
+    s.k == 3 ? maxima_of<3>(k, u, out, index, irow, 3) : maxima_of<0>(k, u, out, index, irow, int(s.k));
   }
-  template <int K> static void maxima_of(const Work &k, const T *u, T *out, T *index, int kernel) {
+  template <int K> static void maxima_of(const Work &k, const T *u, T *out, T *index, int64_t irow, int kernel) {
     const Stage &s = *k.s;
     const int n = K ? K : kernel;
     for (int64_t i = 0; i < s.ho; i++)
@@ -345,27 +346,43 @@ template <class T, int V> struct Node : Vectors<T, V> {
               best = better ? here : best;
             }
           if (out) store(out + (i * s.wo + j) * k.cip + v, best);
-          if (index) store(index + (i * s.wo + j) * k.cip + v, which);
+          if (index) store(index + i * irow + j * k.cip + v, which);
         }
   }
-  // What comes back to the padded input of a maximum, where the stride is 1: every pixel asks the windows that see it
+  // What comes back to the input of a maximum of stride 1: every pixel asks the windows that see it. `g` and `index` are
+  // padded by the same border, where g is zero; gu is tight.
   static void unpool(const Work &k, const T *g, const T *index, T *gu) {
+    k.s->k == 3 ? unpool_of<3>(k, g, index, gu, 3) : unpool_of<0>(k, g, index, gu, int(k.s->k));
+  }
+  template <int K> static void unpool_of(const Work &k, const T *g, const T *index, T *gu, int kernel) {
     const Stage &s = *k.s;
-    const int64_t n = s.k, half = s.d * (n / 2);
+    const int n = K ? K : kernel;
     for (int64_t i = 0; i < s.h; i++)
-      for (int64_t y = 0; y < n; y++) {
-        const int64_t o = i + half - y * s.d;
-        if (o < 0 || o >= s.ho) continue;
-        for (int64_t x = 0; x < n; x++) {
-          const vec tap = splat(T(y * n + x));
-          const int64_t shift = half - x * s.d, from = shift < 0 ? -shift : 0, end = s.w - (shift > 0 ? shift : 0);
-          for (int64_t j = from; j < end; j++) {
-            const int64_t at = (o * s.wo + j + shift) * k.cip;
-            T *to = gu + (i + k.pad) * k.urow + (j + k.pad) * k.cip;
-            for (int64_t v = 0; v < k.cip; v += V) store(to + v, load(to + v) + (load(index + at + v) == tap ? load(g + at + v) : zero()));
-          }
+      for (int64_t j = 0; j < s.w; j++)
+        for (int64_t v = 0; v < k.cip; v += V) {
+          vec sum = zero();
+          for (int y = 0; y < n; y++)
+            for (int x = 0; x < n; x++) {
+              const int64_t at = (i + (n - 1 - y) * s.d) * k.grow + (j + (n - 1 - x) * s.d) * k.cip + v;
+              sum += load(index + at) == splat(T(y * n + x)) ? load(g + at) : zero();
+            }
+          store(gu + (i * s.w + j) * k.cip + v, sum);
         }
-      }
+  }
+  // The tangent of a maximum: that of the pixel which attains it
+  static void choose(const Work &k, const T *tu, const T *index, T *out) {
+    const Stage &s = *k.s;
+    for (int64_t i = 0; i < s.ho; i++)
+      for (int64_t j = 0; j < s.wo; j++)
+        for (int64_t v = 0; v < k.cip; v += V) {
+          const int64_t o = (i * s.wo + j) * k.cip + v;
+          const vec which = load(index + o);
+          const T *from = tu + i * s.s * k.urow + j * s.s * k.cip + v;
+          vec sum = zero();
+          for (int64_t y = 0; y < s.k; y++)
+            for (int64_t x = 0; x < s.k; x++) sum += which == splat(T(y * s.k + x)) ? load(from + y * s.d * k.urow + x * s.d * k.cip) : zero();
+          store(out + o, sum);
+        }
   }
   template <class F> static void taps(const Work &k, F f) {  // f(output offset, offset in the padded picture, tap)
     const Stage &s = *k.s;
@@ -390,11 +407,10 @@ template <class T, int V> struct Node : Vectors<T, V> {
     DN::forward(from, w, to(out, s.wo * k.cop, k.cop), int(s.ho), int(s.wo), int(k.mid_channels), int(k.cop), int(s.q), add);
   }
 
-  // z of one picture, in scratch
-  static const T *output(const Work &k, int64_t picture, T *u) {
+  // z of one picture, in `out`
+  static void output(const Work &k, int64_t picture, T *u, T *out) {
     const Stage &s = *k.s;
     input(k, picture, u);
-    T *out = scratch(OUT, k.osize);
     if (s.kind == AVERAGE) {
       dw(k, u, k.kernel.data(), out, false);
       averaged(k, out, s.wo * k.cip);
@@ -406,7 +422,12 @@ template <class T, int V> struct Node : Vectors<T, V> {
       if (k.phases) spread(k, u, mid);
       mul(k, u, mid, k.matrix.data(), out, false);
     }
-    return out;
+  }
+  // Where to put the output of one picture: straight into the tensor, unless its channels have to be rounded up
+  static T *target(const Work &k, T *tensor, Slot slot) { return k.s->co == k.cop ? tensor : scratch(slot, k.osize); }
+  static void strip_channels(const Work &k, const T *out, T *tensor) {
+    const Stage &s = *k.s;
+    if (out != tensor) for (int64_t i = 0; i < s.ho * s.wo; i++) std::memcpy(tensor + i * s.co, out + i * k.cop, size_t(s.co) * sizeof(T));
   }
 
   // ---- forward ----------------------------------------------------------------------------------------------------
@@ -419,16 +440,19 @@ template <class T, int V> struct Node : Vectors<T, V> {
     parallel(head.threads, batch, [&](int64_t, int64_t from, int64_t end) {
       T *u = padded(U, k);
       for (int64_t b = from; b < end; b++) {
-        const T *out = output(k, b, u);
-        T *z = static_cast<T *>(s.z) + b * n * s.co;
-        if (s.co == k.cop) std::memcpy(z, out, size_t(n * s.co) * sizeof(T));
-        else for (int64_t i = 0; i < n; i++) for (int64_t c = 0; c < s.co; c++) z[i * s.co + c] = out[i * k.cop + c];
+        T *z = static_cast<T *>(s.z) + b * n * s.co, *out = target(k, z, OUT);
+        output(k, b, u, out);
+        strip_channels(k, out, z);
         if (stats)
           for (int64_t v = 0; v < s.co; v += V) {
-            vec sum = zero(), square = zero();
-            for (int64_t i = 0; i < n; i++) sum += load(out + i * k.cop + v);
-            const vec m = sum / T(n);
-            for (int64_t i = 0; i < n; i++) { const vec e = load(out + i * k.cop + v) - m; square += e * e; }
+            vec sums4[4] = {zero(), zero(), zero(), zero()}, squares[4] = {zero(), zero(), zero(), zero()};
+            int64_t i = 0;
+            for (; i + 4 <= n; i += 4) for (int e = 0; e < 4; e++) sums4[e] += load(out + (i + e) * k.cop + v);
+            for (; i < n; i++) sums4[0] += load(out + i * k.cop + v);
+            const vec sum = (sums4[0] + sums4[1]) + (sums4[2] + sums4[3]), m = sum / T(n);
+            for (i = 0; i + 4 <= n; i += 4) for (int e = 0; e < 4; e++) { const vec d = load(out + (i + e) * k.cop + v) - m; squares[e] += d * d; }
+            for (; i < n; i++) { const vec d = load(out + i * k.cop + v) - m; squares[0] += d * d; }
+            const vec square = (squares[0] + squares[1]) + (squares[2] + squares[3]);
             for (int64_t c = v; c < s.co && c < v + V; c++) sums[(b * 2) * s.co + c] = double(sum[c - v]), sums[(b * 2 + 1) * s.co + c] = double(square[c - v]);
           }
       }
@@ -711,19 +735,18 @@ template <class T, int V> struct Node : Vectors<T, V> {
           continue;
         }
         if (s.kind == MAXIMUM) {
-          T *index = scratch(INDEX, k.isize);
-          maxima(k, u, nullptr, index);
-          T *wide = cleared(GT, k.usize);
-          if (s.s == 1) unpool(k, last, index, wide);
-          else taps(k, [&](int64_t o, int64_t at, T tap) { store(wide + at, load(wide + at) + (load(index + o) == splat(tap) ? load(last + o) : zero())); });
+          const bool gathers = s.s == 1;
+          T *index = scratch(INDEX, gathers ? k.gsize : k.isize);
+          maxima(k, u, nullptr, index + (gathers ? k.gpad * k.grow + k.gpad * k.cop : 0), gathers ? k.grow : 0);
           T *out = g_x + b * in_size;
-          for (int64_t i = 0; i < s.h; i++)
-            for (int64_t jj = 0; jj < s.w; jj++)
-              for (int64_t v = 0; v < s.ci; v += V) {
-                T *to = out + (i * s.w + jj) * s.ci + v;
-                const vec h = load(wide + (i + k.pad) * k.urow + (jj + k.pad) * k.cip + v);
-                put(to, add ? h + partial(to, s.ci - v) : h, s.ci - v);
-              }
+          if (gathers) {
+            unpool(k, last, index, gu);
+            leave(k, u, gu, out, add);
+            continue;
+          }
+          T *wide = cleared(GT, k.usize);
+          taps(k, [&](int64_t o, int64_t at, T tap) { store(wide + at, load(wide + at) + (load(index + o) == splat(tap) ? load(last + o) : zero())); });
+          leave(k, u, wide, out, add);
           continue;
         }
         const auto tight = [&](const T *p) { return in(p, s.wo * k.mip, k.mip); };
@@ -877,15 +900,15 @@ template <class T, int V> struct Node : Vectors<T, V> {
       for (int64_t b = from; b < end; b++) {
         input(k, b, u);
         t_input(k, b, u, tu);
-        T *out = scratch(TOUT, k.osize);
+        const T *z = static_cast<const T *>(s.z) + b * n * s.co;
+        T *tz = static_cast<T *>(s.t_z) + b * n * s.co, *out = target(k, tz, TOUT);
         if (s.kind == AVERAGE) {
           dw(k, tu, k.kernel.data(), out, false);
           averaged(k, out, s.wo * k.cip);
         } else if (s.kind == MAXIMUM) {
           T *index = scratch(INDEX, k.isize);
           maxima(k, u, nullptr, index);
-          std::memset(out, 0, size_t(k.osize) * sizeof(T));
-          taps(k, [&](int64_t o, int64_t at, T tap) { store(out + o, load(out + o) + (load(index + o) == splat(tap) ? load(tu + at) : zero())); });
+          choose(k, tu, index, out);
         } else {
           T *mid = scratch(MID, k.isize), *t_mid = scratch(TMID, k.isize);
           if (k.dw) {
@@ -897,14 +920,13 @@ template <class T, int V> struct Node : Vectors<T, V> {
           mul(k, tu, t_mid, k.matrix.data(), out, false);
           mul(k, u, mid, k.t_matrix.data(), out, true);
         }
-        const T *z = static_cast<const T *>(s.z) + b * n * s.co;
-        T *tz = static_cast<T *>(s.t_z) + b * n * s.co;
+        strip_channels(k, out, tz);
         for (int64_t v = 0; v < s.co; v += V) {
           vec sum = zero(), inner = zero();
+          const bool whole = s.co - v >= V;
           for (int64_t i = 0; i < n; i++) {
             const vec e = load(out + i * k.cop + v);
-            put(tz + i * s.co + v, e, s.co - v);
-            sum += e, inner += e * partial(z + i * s.co + v, s.co - v);
+            sum += e, inner += e * (whole ? load(z + i * s.co + v) : partial(z + i * s.co + v, s.co - v));
           }
           for (int64_t c = v; c < s.co && c < v + V; c++) sums[(b * 2) * s.co + c] = double(sum[c - v]), sums[(b * 2 + 1) * s.co + c] = double(inner[c - v]);
         }
