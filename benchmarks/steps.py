@@ -30,7 +30,8 @@ CHOICES = {  # in the order of the plain network's gates, a list for each of its
     "darts": [[f"{kind}/{i}-{j}" for j in range(2, 6) for i in range(j)] for kind in ("normal", "reduce")],
     "nasbench201": [[f"cell/{i}-{j}" for j in range(1, 4) for i in range(j)]],
 }
-LOSS, GRADIENT = 1e-4, 3e-2  # in float32, where rounding parts plain NCHW from channels-last by 1e-2; tests look at float64
+# In float32; rounding alone parts plain NCHW from plain channels-last by 1e-2. The tests compare in float64.
+LOSS, GRADIENT = 1e-4, 3e-2
 
 Step = Callable[[], tuple[Tensor, Tensors]]  # → loss, gradients: of the weights, then of the gates
 

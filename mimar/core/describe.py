@@ -21,6 +21,7 @@ from mimar.core.errors import RunError
 JSON = Any
 PART = "part"
 OPAQUE = "digest"
+NEUTRAL = "neutral"  # metadata of a field that changes no result, only how it is computed: no part of a run's identity
 
 
 def digest(value: JSON, length: int = 16) -> str:
@@ -52,7 +53,8 @@ def describe(value: Any) -> JSON:
         return {OPAQUE: value.identity(), "kind": type(value).__name__}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = f"{type(value).__module__}.{type(value).__qualname__}"
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value) if f.init}
+        held = (f for f in dataclasses.fields(value) if f.init and not f.metadata.get(NEUTRAL))
+        fields = {f.name: describe(getattr(value, f.name)) for f in held}
         return {PART: name, **fields}
     if isinstance(value, torch.nn.Module):
         return {OPAQUE: digest_tensors(value.state_dict(), repr(value)), "kind": type(value).__name__}

@@ -24,14 +24,25 @@ from mimar.kernels.programs import AT, Kept, Pooled, Program, norms, pooled
 Pools = dict[Any, tuple[Tensor, Pooled]]
 
 
-def node(program: Program, coef: Tensor, xs: Sequence[Tensor], weights: Sequence[Tensor], pools: Pools, *, update: bool) -> Tensor:
+def node(
+    program: Program,
+    coef: Tensor,
+    xs: Sequence[Tensor],
+    weights: Sequence[Tensor],
+    pools: Pools,
+    *,
+    update: bool,
+    keep: bool = True,
+) -> Tensor:
     """Return y (B, C, H, W, channels last) of a node.
 
     `coef` (J,): the coefficients that the terms refer to; `xs`: the sources, channels last; `weights` in the order of the
     terms' stages. `pools` is shared by the nodes of one call: a pool of one source is made once. With `update` the running
-    statistics of norms that look at the batch move, in place. Raises RuntimeError on a third derivative.
+    statistics of norms that look at the batch move, in place. Without `keep` the inputs of norms are not kept for the way
+    back but made again, bit for bit: a third of the time of a step for most of its memory. Raises RuntimeError on a third
+    derivative.
     """
-    return _Node.apply(program, pools, update, coef, *xs, *weights)  # type: ignore[no-any-return, no-untyped-call]
+    return _Node.apply(program, pools, update, keep, coef, *xs, *weights)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Link:
@@ -45,7 +56,7 @@ class _Link:
 
 class _Node(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, program: Program, pools: Pools, update: bool, coef: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(ctx: Any, program: Program, pools: Pools, update: bool, keep: bool, coef: Tensor, *tensors: Tensor) -> Tensor:
         count = len(program.sources)
         xs, weights = tensors[:count], tensors[count:]
         shared = {}
@@ -63,7 +74,7 @@ class _Node(torch.autograd.Function):
         native.execute(words, Pass.FORWARD)
         ctx.set_materialize_grads(False)
         ctx.program, ctx.norms, ctx.keys, ctx.link = program, kept.norms, list(shared), _Link()
-        ctx.save_for_backward(y, coef, *tensors, kept.stats, *z, *(t for p in shared.values() for t in (p.z, p.stats)))
+        ctx.save_for_backward(y, coef, *tensors, kept.stats, *(t for p in shared.values() for t in (p.z, p.stats)), *(z if keep else ()))
         return y
 
     @staticmethod
@@ -71,7 +82,7 @@ class _Node(torch.autograd.Function):
         saved, program, link = ctx.saved_tensors, ctx.program, ctx.link
         inputs = 1 + len(program.sources) + _count(program)
         y, tensors, rest = saved[0], saved[1 : 1 + inputs], saved[1 + inputs :]
-        needs = _needed(ctx, 3, inputs)
+        needs = _needed(ctx, 4, inputs)
         walk = torch._C._current_graph_task_id()
         left, link.left = (link.left if link.walk == walk else []), []
         found: Any = [None] * inputs
@@ -83,7 +94,7 @@ class _Node(torch.autograd.Function):
             gy = None
         if left:
             found = _after(found, program, ctx.norms, ctx.keys, needs, left, gy, tensors, rest)
-        return (None, None, None, *found)
+        return (None, None, None, None, *found)
 
 
 class _Back(torch.autograd.Function):
@@ -131,16 +142,24 @@ LEAF = "AccumulateGrad"
 _runs = torch._C._will_engine_execute_node
 
 
-def _kept(program: Program, norms_: list, keys: list, rest: Sequence[Tensor]) -> Kept:
-    end = 1 + len(program.kept)
-    pools = {k: Pooled(rest[end + 2 * i], rest[end + 1 + 2 * i]) for i, k in enumerate(keys)}
-    return Kept(rest[1:end], rest[0], norms_, pools)
-
-
-def _words(program: Program, norms_: list, keys: list, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
+def _kept(program: Program, norms_: list, keys: list, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> Kept:
+    """Return what the pass forward left; z that was not kept is made again."""
+    end = 1 + 2 * len(keys)
+    pools = {k: Pooled(rest[1 + 2 * i], rest[2 + 2 * i]) for i, k in enumerate(keys)}
+    if len(rest) > end or not program.kept:
+        return Kept(rest[end:], rest[0], norms_, pools)
+    kept = Kept([memory.POOL.take(n, program.dtype) for n in program.kept], torch.empty_like(rest[0]), norms_, pools)
     count = 1 + len(program.sources)
-    kept = _kept(program, norms_, keys, rest)
-    return program.words(inputs[0], inputs[1:count], inputs[count:], kept, False)
+    native.execute(program.words(inputs[0], inputs[1:count], inputs[count:], kept, False), Pass.FORWARD)
+    return kept
+
+
+def _words(
+    program: Program, norms_: list, keys: list, inputs: Sequence[Tensor], rest: Sequence[Tensor]
+) -> tuple[Any, Kept]:
+    count = 1 + len(program.sources)
+    kept = _kept(program, norms_, keys, inputs, rest)
+    return program.words(inputs[0], inputs[1:count], inputs[count:], kept, False), kept
 
 
 def _last(t: Tensor) -> Tensor:
@@ -168,11 +187,12 @@ def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequen
 
 
 def _back(program: Program, norms_: list, keys: list, needs: Sequence[bool], gy: Tensor, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> list[Tensor | None]:
-    words = _words(program, norms_, keys, inputs, rest)
+    words, kept = _words(program, norms_, keys, inputs, rest)
     gy = _last(gy)
     words[14] = gy.data_ptr()
     found = _targets(program, words, needs, inputs)
     native.execute(words, Pass.BACKWARD)
+    del kept  # its memory was read until here
     return found
 
 
@@ -207,7 +227,7 @@ def _t_kept(program: Program, words: Any, t_z: Sequence[Tensor], t_stats: Tensor
 
 def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Tensor | None], inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> tuple[Tensor, tuple[list[Tensor], Tensor]]:
     """Return ẏ along `directions`, and the tangents kept on the way."""
-    words = _words(program, norms_, keys, inputs, rest)
+    words, kept = _words(program, norms_, keys, inputs, rest)
     alive = _directions(program, words, directions)
     t_z = [memory.POOL.take(n, program.dtype) for n in program.tangents]
     t_stats = torch.empty(program.stats, dtype=torch.float64)
@@ -215,13 +235,13 @@ def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Te
     t_y = memory.empty(program.shape, program.dtype)
     words[13] = t_y.data_ptr()
     native.execute(words, Pass.TANGENT)
-    del alive
+    del alive, kept
     return t_y, (t_z, t_stats)
 
 
 def _tangent_back(program: Program, norms_: list, keys: list, needs: Sequence[bool], left: Any, t_gy: Tensor | None, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> list[Tensor | None]:
     gy, directions, (t_z, t_stats) = left
-    words = _words(program, norms_, keys, inputs, rest)
+    words, kept = _words(program, norms_, keys, inputs, rest)
     alive = _directions(program, words, directions)
     _t_kept(program, words, t_z, t_stats)
     alive.append(_last(gy))
@@ -231,6 +251,7 @@ def _tangent_back(program: Program, norms_: list, keys: list, needs: Sequence[bo
         words[15] = alive[-1].data_ptr()
     found = _targets(program, words, needs, inputs)
     native.execute(words, Pass.TANGENT_BACKWARD)
+    del alive, kept
     return found
 
 

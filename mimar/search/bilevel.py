@@ -11,11 +11,12 @@ streams of (seed, name, counters), so that the counters in the state are enough 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from mimar.core.describe import NEUTRAL
 from mimar.core.errors import SpaceError, UsageError
 from mimar.core.events import Event, Record, Step
 from mimar.core.optimisers import Sgd
@@ -36,6 +37,7 @@ from mimar.search.losses import BatchLoss
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
 from mimar.search.weights import SharedWeights
+from mimar.supernet import Engine, Fused
 from mimar.tasks import Task
 
 
@@ -58,6 +60,7 @@ class Bilevel:
     seed: int = 0
     device: str = "cpu"
     baseline: Whole | None = None
+    engine: Engine = field(default=Fused(), metadata={NEUTRAL: True})
 
     def __post_init__(self) -> None:
         validate(self)
@@ -81,7 +84,7 @@ class Bilevel:
 
     def lab(self) -> Lab:
         """Return what the search works on."""
-        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net)
+        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net, self.engine)
 
     def events(self, state: State) -> Iterator[Event]:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""

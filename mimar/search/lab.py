@@ -17,7 +17,7 @@ from mimar.core.streams import derive, isolated, stream
 from mimar.evaluators import Retrain
 from mimar.evaluators.auxiliary import attach_auxiliary
 from mimar.space import Architecture, Space, of
-from mimar.supernet import Supernet, chosen
+from mimar.supernet import Engine, Fused, Supernet, chosen
 from mimar.tasks import Augment, BoundTask, Measure, Task
 
 DEFAULT_NET = "nasbench201:cells=1,channels=8"
@@ -33,6 +33,7 @@ class Lab:
     seed: int
     device: str
     larger: nn.Module | str | None = None  # where finished architectures are trained, if not in `net`
+    engine: Engine = Fused()  # what executes the supernet
 
     @cached_property
     def data(self) -> BoundTask:
@@ -42,7 +43,7 @@ class Lab:
     @cached_property
     def supernet(self) -> Supernet:
         """The supernet of a fresh model, initialised under the seed."""
-        net = Supernet(self._model(self.net, affine=False).to(self.device))
+        net = Supernet(self._model(self.net, affine=False).to(self.device), engine=self.engine)
         if not net.space.choices:
             raise SpaceError(
                 "the model has no choices; put a mimar.OneOf({...}, name=...) where something is to be found"

@@ -9,11 +9,12 @@ Batch-norm statistics are recalibrated for every candidate. Derivation is a phas
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from torch import nn
 
+from mimar.core.describe import NEUTRAL
 from mimar.core.events import Event, Record, Step
 from mimar.core.optimisers import Sgd, cosine
 from mimar.core.ranges import Count, Range, Whole, validate
@@ -27,6 +28,7 @@ from mimar.search.result import Result
 from mimar.search.run import Progress, run
 from mimar.search.weights import SharedWeights
 from mimar.space import Architecture
+from mimar.supernet import Engine, Fused
 from mimar.tasks import Task
 
 FLOOR = 1e-3  # of the weights' learning rate, as in DARTS
@@ -48,6 +50,7 @@ class OneShot:
     seed: int = 0
     device: str = "cpu"
     baseline: Whole | None = None
+    engine: Engine = field(default=Fused(), metadata={NEUTRAL: True})
 
     def __post_init__(self) -> None:
         validate(self)
@@ -63,7 +66,7 @@ class OneShot:
 
     def lab(self) -> Lab:
         """Return what the search works on."""
-        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net)
+        return Lab(self.net, self.task, self.seed, self.device, self.retrain.net, self.engine)
 
     def events(self, state: State) -> Iterator[Event]:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""

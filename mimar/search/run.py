@@ -22,6 +22,7 @@ from mimar.core.errors import MimarError, OutOfMemoryError, RunError
 from mimar.core.events import Event, Record
 from mimar.core.state import State
 from mimar.evaluators.train import network
+from mimar.kernels import native
 from mimar.search.finish import architecture
 from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
@@ -66,8 +67,17 @@ def header(search: Search, command: str = "") -> dict[str, Any]:
         "space": lab.space.to_json(),
         "layout": lab.space.layout,
         "versions": runs.versions(search.device),
+        "plan": plan(search),
         "command": command,
     }
+
+
+def plan(search: Search) -> dict[str, Any] | None:
+    """Return how the supernet is executed here: engine and kernels; None without a supernet."""
+    engine = getattr(search, "engine", None)
+    if engine is None:
+        return None
+    return {"engine": describe(engine), "kernels": native.described()}
 
 
 def run(
@@ -144,6 +154,13 @@ def _same(ours: dict[str, Any], theirs: dict[str, Any], folder: Path, inexact: b
                 f"{folder} cannot continue bit for bit here: {key} was {before!r} and is {now!r}; "
                 "go on with --inexact (from Python inexact=True), or where it was begun"
             )
+    before, now = theirs.get("plan", ours["plan"]), ours["plan"]
+    if before != now and not inexact:
+        what = next(k for k in now if before.get(k) != now[k])
+        raise RunError(
+            f"{folder} cannot continue bit for bit here: its plan has the {what} {before.get(what)!r}, now {now[what]!r}; "
+            "go on with --inexact (from Python inexact=True), or give the same engine and kernels"
+        )
 
 
 def _repeatable() -> Any:

@@ -4,9 +4,10 @@ from mimar.supernet.extract import Extracted, chosen, extract
 from mimar.supernet.fused import Fused
 from mimar.supernet.memory import free_bytes, saved_bytes, step_bytes
 from mimar.supernet.reference import Reference
-from mimar.supernet.supernet import Supernet, output_scales, recalibrated
+from mimar.supernet.supernet import Engine, Supernet, output_scales, recalibrated
 
 __all__ = [
+    "Engine",
     "Extracted",
     "Fused",
     "Reference",

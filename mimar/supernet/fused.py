@@ -7,6 +7,7 @@ for all edges that leave it. Values and derivatives of first and second order ar
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 from weakref import WeakKeyDictionary
 
+from mimar.core.errors import UsageError
 from mimar.kernels import native
 from mimar.kernels.node import Pools, node
 from mimar.kernels.programs import POOLS, Program, Term
@@ -31,13 +33,26 @@ GLOBAL_HOOKS = (torch_module._global_forward_hooks, torch_module._global_forward
 
 @dataclass(frozen=True)
 class Fused:
-    """The engine that runs the options of a node together on the compiled kernels, where they serve."""
+    """The engine that runs the options of a node together on the compiled kernels, where they serve.
+
+    `recompute`: keep nothing but the inputs of nodes for the way back and make the rest again: a third more time, for a
+    fraction of the memory. `budget` (GiB): keep what fits into it, in the order of execution, and make the rest again.
+    Values are the same to the last bit with every setting. Raises UsageError for a negative budget.
+    """
+
+    recompute: bool = False
+    budget: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.budget is not None and not self.budget >= 0:
+            raise UsageError(f"Fused.budget is {self.budget!r}; it must be at least 0 GiB, or None for no limit")
 
     def begin(self, model: nn.Module, gates: Mapping[str, Tensor], *, update: bool) -> OneByOne:
         """Return the execution of one call of `model` under `gates`: {choice name: (options,) tensor}."""
         if not available():
             return OneByOne(gates)
-        return Together(gates, _MEMORY.setdefault(model, Memory()), update)
+        limit = 0.0 if self.recompute else math.inf if self.budget is None else self.budget * 2**30
+        return Together(gates, _MEMORY.setdefault(model, Memory()), update, limit)
 
 
 def available() -> bool:
@@ -94,8 +109,9 @@ _MEMORY: WeakKeyDictionary[nn.Module, Memory] = WeakKeyDictionary()
 class Together(OneByOne):
     """Executes the choices of a model under `gates`, the options of a node together."""
 
-    def __init__(self, gates: Mapping[str, Tensor], memory: Memory, update: bool) -> None:
+    def __init__(self, gates: Mapping[str, Tensor], memory: Memory, update: bool, limit: float) -> None:
         super().__init__(gates)
+        self.left = limit  # bytes that nodes may still keep
         self.memory, self.update = memory, update
         self.pools: Pools = {}
         self.pooled: dict[Any, Tensor] = {}
@@ -155,7 +171,10 @@ class Together(OneByOne):
         weights = [held[name] for held, name in plan.weights]
         if not native.serves(coef, *xs, *weights):
             return None
-        y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update)
+        size = sum(plan.program.kept) * xs[0].element_size()
+        keep = size <= self.left
+        self.left -= size if keep else 0
+        y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update, keep=keep)
         if self.update:
             self.counted += [n.num_batches_tracked for n in plan.norms if n.training]
         if not _channels_last(edges[0][1]):

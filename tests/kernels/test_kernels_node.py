@@ -172,6 +172,7 @@ def measured(problem: Problem, run: Callable[..., Tensor]) -> Found:
 def worst(found: Found, wanted: Found) -> float:
     """Return the largest relative difference of any tensor, on the scale of its group where it is tiny; inf for NaN."""
     gaps = [0.0]
+    found, wanted = ({n: [t.detach() for t in ts] for n, ts in one.items()} for one in (found, wanted))
     for name, tensors in wanted.items():
         floor = 1e-3 * max((float(t.norm()) for t in tensors), default=0.0)
         pairs = zip(found[name], tensors, strict=True)
@@ -371,15 +372,16 @@ def test_outputs_used_several_times() -> None:
 def test_third_derivatives_are_refused() -> None:
     problem = Problem(["separable 3", "identity"])
     for asked in (problem.leaves, problem.leaves[:1]):  # several, and a single one
-        y = problem.fused(problem.leaves)
-        slopes = torch.autograd.grad(tanh_loss(y), asked, create_graph=True)
-        bent = torch.autograd.grad(sum(s.square().sum() for s in slopes), asked, create_graph=True)
-        with pytest.raises(RuntimeError, match=r"no third derivative; use Reference\(\)"):
-            torch.autograd.grad(sum(b.sum() for b in bent), asked)
-        wanted = torch.autograd.grad(tanh_loss(problem.plain(problem.leaves)), asked, create_graph=True)
-        wanted = torch.autograd.grad(sum(s.square().sum() for s in wanted), asked)
-        for found, right in zip(bent, wanted, strict=True):  # that they could be asked for changes nothing
-            torch.testing.assert_close(found.detach(), right, rtol=1e-9, atol=1e-9)
+        results = []
+        for run in (problem.fused, problem.plain):
+            slopes = torch.autograd.grad(tanh_loss(run(problem.leaves)), asked, create_graph=True)
+            results.append(torch.autograd.grad(sum(s.square().sum() for s in slopes), asked, create_graph=True))
+        for found, right in zip(*results, strict=True):  # that they could be asked for changes nothing
+            torch.testing.assert_close(found, right, rtol=1e-9, atol=1e-9)
+        for unused in (False, True):  # zeros in its place would be a wrong number
+            total = sum(b.sum() for b in results[0])
+            with pytest.raises(RuntimeError, match=r"no third derivative; use Reference\(\)"):
+                torch.autograd.grad(total, asked, allow_unused=unused, retain_graph=True)
 
 
 def test_products_repeat_and_an_exception_leaves_nothing_behind() -> None:

@@ -550,7 +550,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
         if (s.batch) update(s, double(s.ho * s.wo) * double(head.batch));
         else for (int64_t c = 0; c < s.co; c++) s.stats[c] = at(s.running_mean, c, 0), s.stats[s.co + c] = at(s.running_var, c, 1);
       }
-    mix(false);
+    if (head.y) mix(false);  // without y the stages only: what was not kept is made again
   }
 
   // z and statistics of the pool that is stage 0 of term 0
