@@ -27,7 +27,18 @@ class Build(build_ext):
         return []
 
     def build_extension(self, ext: Extension) -> None:
-        common = ["-O3", "-std=c++17", "-fPIC", "-fno-math-errno", "-fno-exceptions", "-fno-rtti", "-fvisibility=hidden", "-Wno-psabi", "-g0", *(["-DMIMAR_X86"] if X86 else [])]
+        common = [
+            "-O3",
+            "-std=c++17",
+            "-fPIC",
+            "-fno-math-errno",
+            "-fno-exceptions",
+            "-fno-rtti",
+            "-fvisibility=hidden",
+            "-Wno-psabi",
+            "-g0",
+            *(["-DMIMAR_X86"] if X86 else []),
+        ]
         jobs = [("dispatch.cpp", "dispatch", [])]
         jobs += [("instruction_set.cpp", n, [f"-DISA={n}", f"-DWIDTH={w}", *flags]) for n, (w, flags) in SETS.items()]
 

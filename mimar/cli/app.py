@@ -63,6 +63,7 @@ Json = Annotated[bool, typer.Option("--json", help="print one JSON object as the
 Task = Annotated[str | None, typer.Option(metavar="NAME", help="a name of `mimar list tasks`, with options: digits:limit=500")]  # fmt: skip
 Net = Annotated[str | None, typer.Option(metavar="NAME", help="a name of `mimar list nets`, with options: darts:cells=3")]  # fmt: skip
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="where tensors live")]
+Engine = Annotated[str | None, typer.Option(metavar="fused|lean|reference", help="how the supernet runs: fast (default), with little memory, or slow and obvious; the numbers are the same to rounding")]  # fmt: skip
 Baseline = Annotated[int | None, typer.Option(help="random networks beside the result; by default as many as cost the same")]  # fmt: skip
 
 
@@ -92,6 +93,7 @@ def search(
     workers: Annotated[int, typer.Option(min=1, help="with --seeds: so many processes at once")] = 1,
     device: Device = "cpu",
     baseline: Baseline = None,
+    engine: Engine = None,
     json: Json = False,
 ) -> None:
     """Search an architecture, retrain it, and train random ones beside it."""
@@ -99,7 +101,8 @@ def search(
     from mimar.cli import work
 
     flags = {"task": task, "net": net, "device": device, "baseline": baseline}
-    built = work.build(recipe, options or [], {**flags, "seed": seed})
+    built = work.engined(work.build(recipe, options or [], {**flags, "seed": seed}), engine)
+    flags["engine"] = engine
     folder = out or work.free_folder(recipe, task, seed)
     if seeds is None:
         if workers != 1:
@@ -227,3 +230,15 @@ def doctor(json: Json = False) -> None:
     from mimar.cli import listing
 
     listing.show_pairs(listing.doctor(), json=json)
+
+
+@app.command()
+def tune(
+    out: Annotated[Path, typer.Option(metavar="PATH", help="where the table is written")] = Path("kernels.json"),
+    device: Device = "cpu",
+    quick: Annotated[bool, typer.Option("--quick", help="a few shapes only")] = False,
+) -> None:
+    """Measure torch's depthwise kernels and ours here, into a table that decides between them."""
+    from mimar.cli import tuning
+
+    typer.echo(tuning.tune(out, device=device, quick=quick))

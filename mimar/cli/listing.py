@@ -15,7 +15,7 @@ import typer
 
 import mimar
 from mimar import recipes
-from mimar.core.errors import UsageError, nearest
+from mimar.core.errors import MimarError, UsageError, nearest
 from mimar.core.units import count
 
 Pairs = dict[str, str]
@@ -121,7 +121,26 @@ def doctor() -> Pairs:
     found["device"] = f"cuda: {torch.cuda.get_device_name()}" if cuda else "cpu (torch finds no CUDA device)"
     found["instructions"] = torch.backends.cpu.get_cpu_capability()
     found["memory"] = f"{count(total)}B, {count(free)}B free"
-    found["compiled kernels"] = "none yet, pure torch"
+    found |= _kernels()
     return found | {
         f"data {name}": naming.info(name).partition(": ")[2] or naming.info(name) for name in naming.names()
+    }
+
+
+def _kernels() -> Pairs:
+    """Say which kernels serve, and what decides between them and torch's."""
+    from importlib.util import find_spec
+
+    from mimar.kernels import native, table
+
+    kind = native.described()
+    try:
+        held = table.current()
+        which = f"{'shipped' if held.path == table.SHIPPED else held.path}, digest {held.digest}"
+    except MimarError as error:
+        which = str(error)
+    return {
+        "compiled kernels": "not built, pure torch" if kind == "torch" else kind,
+        "kernel table": which,
+        "triton": "installed" if find_spec("triton") else "not installed; it serves on CUDA only",
     }

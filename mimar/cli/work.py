@@ -17,13 +17,14 @@ from mimar.cli.again import Again
 from mimar.cli.options import changed, parse
 from mimar.cli.progress import Display
 from mimar.core.describe import rebuild
-from mimar.core.errors import MimarError, RunError, SpaceError
+from mimar.core.errors import MimarError, RunError, SpaceError, UsageError, nearest
 from mimar.core.ranges import check, hints
 from mimar.core.units import count, percent, seconds
 from mimar.search import Result
 from mimar.search import run as run_search
 from mimar.search.lab import checked_device
 from mimar.space import Architecture
+from mimar.supernet import Fused, Reference
 
 
 def build(recipe: str, words: Iterable[str], flags: Mapping[str, Any]) -> Any:
@@ -38,6 +39,17 @@ def build(recipe: str, words: Iterable[str], flags: Mapping[str, Any]) -> Any:
 def as_words(flags: Mapping[str, Any]) -> list[str]:
     """Return flags as the words of a command."""
     return [word for name, value in flags.items() if value is not None for word in (f"--{name}", str(value))]
+
+
+def engined(search: Any, name: str | None) -> Any:
+    """Return `search` with the engine of that name; raises UsageError for an unknown one, or where there is none to choose."""
+    if name is None:
+        return search
+    if name not in ENGINES:
+        raise UsageError(nearest(name, ENGINES, kind="engine"))
+    if not hasattr(search, "engine"):
+        raise UsageError(f"{search.name} has no supernet, so that --engine says nothing; leave it out")
+    return replace(search, engine=ENGINES[name])
 
 
 def shown(words: Iterable[str]) -> str:
@@ -64,6 +76,8 @@ def rebuilt(folder: Path) -> Any:
     search = rebuild(header.get("tree"))
     if not hasattr(search, "events"):
         raise RunError(f"{folder} does not say how it was made, so that it cannot continue")
+    if (plan := header.get("plan")) and hasattr(search, "engine"):
+        search = replace(search, engine=rebuild(plan["engine"]))
     torch.set_num_threads(int(header.get("versions", {}).get("threads", torch.get_num_threads())))
     return search
 
@@ -83,6 +97,7 @@ def again(folder: Path, words: Iterable[str], flags: Mapping[str, Any]) -> Again
     return new
 
 
+ENGINES = {"fused": Fused(), "lean": Fused(recompute=True), "reference": Reference()}
 FOUND = ("derived", "finished")
 
 

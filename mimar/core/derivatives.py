@@ -6,6 +6,7 @@ Shapes follow the arguments; tensors that a loss does not use get zeros. Nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,11 @@ def gradient(value: Tensor, inputs: Sequence[Tensor], *, keep: bool = False, gra
     return filled(found, inputs)
 
 
+# Set while a gradient is made of which only the dependence is used, never the values: an operation of ours may then leave
+# the values of a leaf's gradient out. A third of a gradient's cost.
+DEPENDENCE_ONLY: ContextVar[bool] = ContextVar("DEPENDENCE_ONLY", default=False)
+
+
 class Curvature:
     """Second derivatives of one loss at one point (w, a), sharing one gradient graph between all products.
 
@@ -37,16 +43,29 @@ class Curvature:
     def __init__(self, loss: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> None:
         self.weights, self.alphas = leaves(weights), leaves(alphas)
         # on aliases: of a leaf an operation cannot know whether a product wants its derivative, of an alias it can
-        self.value = loss(tuple(w.view_as(w) for w in self.weights), self.alphas)
-        self.slope = gradient(self.value, self.weights, graph=True)  # ∂L/∂w, differentiable
+        value = loss(tuple(w.view_as(w) for w in self.weights), self.alphas)
+        token = DEPENDENCE_ONLY.set(True)
+        try:
+            slope = gradient(value, self.weights, graph=True)
+        finally:
+            DEPENDENCE_ONLY.reset(token)
+        self._moving = [i for i, g in enumerate(slope) if g.requires_grad]
+        self._slope = [slope[i] for i in self._moving]  # ∂L/∂w as a function; its values may be missing
 
     def hessian(self, u: Sequence[Tensor]) -> Tensors:
         """Return H u, keeping the graph for further products."""
-        return gradient(dot(self.slope, u), self.weights, keep=True)
+        return self._product(u, self.weights)
 
     def mixed(self, u: Sequence[Tensor]) -> Tensors:
         """Return the derivative in alphas of ⟨∂L/∂w, u⟩, keeping the graph for further products."""
-        return gradient(dot(self.slope, u), self.alphas, keep=True)
+        return self._product(u, self.alphas)
+
+    def _product(self, u: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensors:
+        if not self._slope or not inputs:
+            return tuple(torch.zeros_like(x) for x in inputs)
+        along = [u[i] for i in self._moving]
+        found = torch.autograd.grad(self._slope, inputs, along, retain_graph=True, allow_unused=True)
+        return filled(found, inputs)
 
 
 def mixed_difference(loss: Loss, weights: Sequence[Tensor], alphas: Sequence[Tensor], u: Sequence[Tensor]) -> Tensors:

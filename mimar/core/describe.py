@@ -53,8 +53,8 @@ def describe(value: Any) -> JSON:
         return {OPAQUE: value.identity(), "kind": type(value).__name__}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = f"{type(value).__module__}.{type(value).__qualname__}"
-        held = (f for f in dataclasses.fields(value) if f.init and not f.metadata.get(NEUTRAL))
-        fields = {f.name: describe(getattr(value, f.name)) for f in held}
+        own = (f for f in dataclasses.fields(value) if f.init and not f.metadata.get(NEUTRAL))
+        fields = {f.name: describe(getattr(value, f.name)) for f in own}
         return {PART: name, **fields}
     if isinstance(value, torch.nn.Module):
         return {OPAQUE: digest_tensors(value.state_dict(), repr(value)), "kind": type(value).__name__}

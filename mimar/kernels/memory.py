@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 SMALL = 1 << 16  # bytes; below it the allocator of the C library is as fast
-TYPES = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+TYPES: dict[torch.dtype, np.dtype[Any]] = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
 
 
 class Pool:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 1  # of the layout of programs; `mimar_interface` of the library must agree
+INTERFACE = 2  # of the layout of programs; `mimar_interface` of the library must agree
 SETS = ("generic", "avx2", "avx512")
+CAPABILITY = {"AVX2": 1, "AVX512": 2}  # torch's words for the sets above the generic one
 
 
 class Pass(IntEnum):
@@ -36,15 +37,17 @@ def library() -> ctypes.CDLL | None:
     if found.mimar_interface() != INTERFACE:
         return None
     found.mimar_execute.argtypes = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    found.mimar_execute.restype = None
+    found.mimar_depthwise.argtypes = [ctypes.c_void_p, ctypes.c_int64]
+    found.mimar_execute.restype = found.mimar_depthwise.restype = None
     return found
 
 
 @cache
 def instruction_set() -> int:
-    """Return the number of the best instruction set of this processor in `SETS`; −1 where nothing was built."""
+    """Return the number in `SETS` of the best instruction set that torch uses here too; −1 where nothing was built."""
     found = library()
-    return -1 if found is None else int(found.mimar_best())
+    used = CAPABILITY.get(torch.backends.cpu.get_cpu_capability(), 0)
+    return -1 if found is None else min(int(found.mimar_best()), used)
 
 
 def described() -> str:
@@ -58,6 +61,13 @@ def execute(words: array[int], what: Pass) -> None:
     found = library()
     assert found is not None
     found.mimar_execute(words.buffer_info()[0], int(what), instruction_set())
+
+
+def depthwise(words: array[int]) -> None:
+    """Run one call of csrc/single.h; its addresses must stay alive meanwhile."""
+    found = library()
+    assert found is not None
+    found.mimar_depthwise(words.buffer_info()[0], instruction_set())
 
 
 def serves(*tensors: torch.Tensor) -> bool:

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mimar.core.derivatives import DEPENDENCE_ONLY
 from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
-from mimar.kernels.programs import AT, Kept, Pooled, Program, norms, pooled
+from mimar.kernels.programs import AT, IN, Kept, Pooled, Program, norms, pooled
 
 Pools = dict[Any, tuple[Tensor, Pooled]]
 
@@ -42,21 +43,50 @@ def node(
     back but made again, bit for bit: a third of the time of a step for most of its memory. Raises RuntimeError on a third
     derivative.
     """
-    return _Node.apply(program, pools, update, keep, coef, *xs, *weights)  # type: ignore[no-any-return, no-untyped-call]
+    return _Node.apply(program, pools, update, keep, coef, *xs, *weights)
+
+
+def join(xs: Sequence[Tensor]) -> Tensor:
+    """Return torch.cat(xs, dim=1), whose second derivative is one more torch.cat instead of a sum of padded slices."""
+    return _Join.apply(*xs)
+
+
+class _Join(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *xs: Tensor) -> Tensor:
+        ctx.sizes = [x.shape[1] for x in xs]
+        return torch.cat(xs, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
+        return _Cut.apply(g, ctx.sizes)
+
+
+class _Cut(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+        return tuple(_last(part).clone() if part.shape == g.shape else _last(part) for part in g.split(sizes, dim=1))
+
+    @staticmethod
+    def backward(ctx: Any, *parts: Tensor) -> tuple[Tensor, None]:
+        return join(parts), None
 
 
 class _Link:
     """What the derivative of the pass back leaves for the pass back that follows it in the same walk."""
 
-    __slots__ = ("walk", "left")
+    __slots__ = ("left", "walk")
 
     def __init__(self) -> None:
-        self.walk, self.left = -1, []
+        self.walk = -1
+        self.left: list[Any] = []
 
 
 class _Node(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, program: Program, pools: Pools, update: bool, keep: bool, coef: Tensor, *tensors: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, program: Program, pools: Pools, update: bool, keep: bool, coef: Tensor, *tensors: Tensor
+    ) -> Tensor:
         count = len(program.sources)
         xs, weights = tensors[:count], tensors[count:]
         shared = {}
@@ -70,11 +100,13 @@ class _Node(torch.autograd.Function):
         kept = Kept(z, torch.empty(program.stats, dtype=torch.float64), norms(program), shared)
         y = memory.empty(program.shape, program.dtype)
         words = program.words(coef, xs, weights, kept, update)
-        words[12] = y.data_ptr()
+        words[IN["y"]] = y.data_ptr()
         native.execute(words, Pass.FORWARD)
         ctx.set_materialize_grads(False)
         ctx.program, ctx.norms, ctx.keys, ctx.link = program, kept.norms, list(shared), _Link()
-        ctx.save_for_backward(y, coef, *tensors, kept.stats, *(t for p in shared.values() for t in (p.z, p.stats)), *(z if keep else ()))
+        ctx.save_for_backward(
+            y, coef, *tensors, kept.stats, *(t for p in shared.values() for t in (p.z, p.stats)), *(z if keep else ())
+        )
         return y
 
     @staticmethod
@@ -101,11 +133,29 @@ class _Back(torch.autograd.Function):
     """The pass back as a function of what it reads, so that it can be differentiated once more."""
 
     @staticmethod
-    def forward(ctx: Any, program: Program, norms_: list, keys: list, link: _Link, needs: list, y: Tensor, gy: Tensor, inputs: int, *tensors: Tensor) -> tuple[Tensor | None, ...]:
+    def forward(
+        ctx: Any,
+        program: Program,
+        norms_: list,
+        keys: list,
+        link: _Link,
+        needs: list,
+        y: Tensor,
+        gy: Tensor,
+        inputs: int,
+        *tensors: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         ctx.set_materialize_grads(False)
         ctx.program, ctx.norms, ctx.keys, ctx.link, ctx.inputs = program, norms_, keys, link, inputs
         ctx.save_for_backward(gy, *tensors)
-        return tuple(_back(program, norms_, keys, needs, gy, tensors[:inputs], tensors[inputs:]))
+        wanted = list(needs)
+        if DEPENDENCE_ONLY.get():
+            wanted[1 + len(program.sources) :] = [False] * _count(program)
+        found = _back(program, norms_, keys, wanted, gy, tensors[:inputs], tensors[inputs:])
+        missing = (g is None and need for g, need in zip(found, needs, strict=True))
+        return tuple(
+            t.new_zeros(()).expand(t.shape) if m else g for g, t, m in zip(found, tensors, missing, strict=False)
+        )
 
     @staticmethod
     @once_differentiable
@@ -120,7 +170,7 @@ class _Back(torch.autograd.Function):
         walk = torch._C._current_graph_task_id()
         if link.walk != walk:
             link.walk, link.left = walk, []
-        held = [None if d is None else d.detach() for d in directions]
+        held = [d if d is None or not d.requires_grad else d.detach() for d in directions]
         link.left.append((gy.detach(), held, t_kept))  # detached: what waits must not hold the graph that holds it
         return (*(None,) * 6, t_y, None, *(None,) * len(tensors))
 
@@ -170,9 +220,9 @@ def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequen
     """Make the gradients asked for, and write where they go."""
     found: list[Tensor | None] = [None] * len(inputs)
     if needs[0]:
-        found[0] = torch.zeros_like(inputs[0])
-        words[11] = found[0].data_ptr()
-    for i, at in enumerate(program._source_at, 1):
+        g = found[0] = torch.zeros_like(inputs[0])
+        words[IN["g_coef"]] = g.data_ptr()
+    for i, at in enumerate(program.source_at, 1):
         if needs[i]:
             g = found[i] = memory.empty(inputs[i].shape, program.dtype)
             words[at + 2] = g.data_ptr()
@@ -186,10 +236,18 @@ def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequen
     return found
 
 
-def _back(program: Program, norms_: list, keys: list, needs: Sequence[bool], gy: Tensor, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> list[Tensor | None]:
+def _back(
+    program: Program,
+    norms_: list,
+    keys: list,
+    needs: Sequence[bool],
+    gy: Tensor,
+    inputs: Sequence[Tensor],
+    rest: Sequence[Tensor],
+) -> list[Tensor | None]:
     words, kept = _words(program, norms_, keys, inputs, rest)
     gy = _last(gy)
-    words[14] = gy.data_ptr()
+    words[IN["g_y"]] = gy.data_ptr()
     found = _targets(program, words, needs, inputs)
     native.execute(words, Pass.BACKWARD)
     del kept  # its memory was read until here
@@ -205,8 +263,8 @@ def _directions(program: Program, words: Any, directions: Sequence[Tensor | None
         return t.data_ptr()
 
     if (d := directions[0]) is not None:
-        words[10] = hold(d.contiguous())
-    for i, at in enumerate(program._source_at, 1):
+        words[IN["t_coef"]] = hold(d.contiguous())
+    for i, at in enumerate(program.source_at, 1):
         if (d := directions[i]) is not None:
             words[at + 1] = hold(_last(d))
     i = 1 + len(program.sources)
@@ -225,7 +283,14 @@ def _t_kept(program: Program, words: Any, t_z: Sequence[Tensor], t_stats: Tensor
         words[slot.at + AT["t_stats"]] = stats + slot.stats * 8
 
 
-def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Tensor | None], inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> tuple[Tensor, tuple[list[Tensor], Tensor]]:
+def _tangent(
+    program: Program,
+    norms_: list,
+    keys: list,
+    directions: Sequence[Tensor | None],
+    inputs: Sequence[Tensor],
+    rest: Sequence[Tensor],
+) -> tuple[Tensor, tuple[list[Tensor], Tensor]]:
     """Return ẏ along `directions`, and the tangents kept on the way."""
     words, kept = _words(program, norms_, keys, inputs, rest)
     alive = _directions(program, words, directions)
@@ -233,29 +298,48 @@ def _tangent(program: Program, norms_: list, keys: list, directions: Sequence[Te
     t_stats = torch.empty(program.stats, dtype=torch.float64)
     _t_kept(program, words, t_z, t_stats)
     t_y = memory.empty(program.shape, program.dtype)
-    words[13] = t_y.data_ptr()
+    words[IN["t_y"]] = t_y.data_ptr()
     native.execute(words, Pass.TANGENT)
     del alive, kept
     return t_y, (t_z, t_stats)
 
 
-def _tangent_back(program: Program, norms_: list, keys: list, needs: Sequence[bool], left: Any, t_gy: Tensor | None, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> list[Tensor | None]:
+def _tangent_back(
+    program: Program,
+    norms_: list,
+    keys: list,
+    needs: Sequence[bool],
+    left: Any,
+    t_gy: Tensor | None,
+    inputs: Sequence[Tensor],
+    rest: Sequence[Tensor],
+) -> list[Tensor | None]:
     gy, directions, (t_z, t_stats) = left
     words, kept = _words(program, norms_, keys, inputs, rest)
     alive = _directions(program, words, directions)
     _t_kept(program, words, t_z, t_stats)
     alive.append(_last(gy))
-    words[14] = alive[-1].data_ptr()
+    words[IN["g_y"]] = alive[-1].data_ptr()
     if t_gy is not None:
         alive.append(_last(t_gy))
-        words[15] = alive[-1].data_ptr()
+        words[IN["t_g_y"]] = alive[-1].data_ptr()
     found = _targets(program, words, needs, inputs)
     native.execute(words, Pass.TANGENT_BACKWARD)
     del alive, kept
     return found
 
 
-def _after(found: Any, program: Program, norms_: list, keys: list, needs: Sequence[bool], left: list, gy: Tensor | None, inputs: Sequence[Tensor], rest: Sequence[Tensor]) -> Any:
+def _after(
+    found: Any,
+    program: Program,
+    norms_: list,
+    keys: list,
+    needs: Sequence[bool],
+    left: list,
+    gy: Tensor | None,
+    inputs: Sequence[Tensor],
+    rest: Sequence[Tensor],
+) -> Any:
     """Add the tangents of the pass back that waited, the first of them together with what came back to y."""
     with torch.no_grad():
         for waiting in left:
@@ -264,7 +348,9 @@ def _after(found: Any, program: Program, norms_: list, keys: list, needs: Sequen
             gy = None
     if not torch.is_grad_enabled():
         return found
-    refuse = torch._C._functions.DelayedError(b"a node of the fused execution has no third derivative; use Reference()", sum(t is not None for t in found))
+    refuse = torch._C._functions.DelayedError(
+        b"a node of the fused execution has no third derivative; use Reference()", sum(t is not None for t in found)
+    )
     held = [t.detach().requires_grad_() for t in found if t is not None]
     refused = refuse(*held)
     done = iter(refused if isinstance(refused, tuple) else (refused,))

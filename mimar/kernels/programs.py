@@ -15,17 +15,17 @@ from torch import Tensor
 
 from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
-from mimar.kernels.stages import Chain, conv_size
+from mimar.kernels.stages import Chain, Stage, conv_size
 
 KINDS = ("conv", "average", "maximum", "phases")
 POOLS = ("average", "maximum")
-HEAD = ("words", "is_double", "threads", "batch", "h", "w", "c", "terms", "sources")
-HEAD += ("coef", "t_coef", "g_coef", "y", "t_y", "g_y", "t_g_y")
-SOURCE = ("x", "t_x", "g_x", "h", "w", "c")
-TERM = ("source", "coef", "stages")
-STAGE = ("kind", "relu", "k", "s", "d", "q", "ci", "co", "h", "w", "ho", "wo", "norm", "batch", "eps", "momentum")
-STAGE += ("update", "kernel", "matrix", "gamma", "beta", "running_mean", "running_var", "stats", "z")
-STAGE += ("g_kernel", "g_matrix", "g_gamma", "g_beta", "t_kernel", "t_matrix", "t_gamma", "t_beta", "t_stats", "t_z")
+HEAD = "words is_double threads batch h w c terms sources coef t_coef g_coef y t_y g_y t_g_y".split()
+SOURCE = "x t_x g_x h w c".split()
+STAGE = (
+    "kind relu k s d q ci co h w ho wo norm batch eps momentum update kernel matrix gamma beta running_mean running_var "
+    "stats z g_kernel g_matrix g_gamma g_beta t_kernel t_matrix t_gamma t_beta t_stats t_z"
+).split()
+IN = {name: i for i, name in enumerate(HEAD)}
 AT = {name: i for i, name in enumerate(STAGE)}
 
 
@@ -48,7 +48,7 @@ class Slot:
     stats: int  # offset in the statistics: mean and variance
     pool: tuple[int, str, int, int, int] | None  # (source, kind, kernel, stride, dilation)
     weights: tuple[str, ...]
-    stage: object = field(repr=False, default=None)
+    stage: Stage = field(repr=False)
 
 
 class Program:
@@ -65,7 +65,7 @@ class Program:
         self.tangents: list[int] = []
         self.stats = 0
         body: list[int] = []
-        self._source_at = [len(HEAD) + len(SOURCE) * i for i in range(len(sources))]
+        self.source_at = [len(HEAD) + len(SOURCE) * i for i in range(len(sources))]
         begin = len(HEAD) + len(SOURCE) * len(sources)
         outs = set()
         batch = sources[0][0]
@@ -93,7 +93,9 @@ class Program:
                 q = s.dense.kernel_size[0] if s.dense is not None else 1
                 pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind in POOLS else None
                 size = batch * ho * wo * c
-                slot = Slot(begin + len(body), -1 if pool else len(self.kept), len(self.tangents), self.stats, pool, (), s)
+                slot = Slot(
+                    begin + len(body), -1 if pool else len(self.kept), len(self.tangents), self.stats, pool, (), s
+                )
                 slot.weights = s.roles
                 self.slots.append(slot)
                 self.kept += [] if pool else [size]
@@ -109,33 +111,35 @@ class Program:
         self.shape = torch.Size((batch, c, h, w))
         head = [0, dtype == torch.float64, 0, batch, h, w, c, len(terms), len(sources)]
         words = [int(f) for f in head] + [0] * (len(HEAD) - len(head))
-        for size in sources:
-            words += [0, 0, 0, size[2], size[3], size[1]]
+        for source in sources:
+            words += [0, 0, 0, source[2], source[3], source[1]]
         self._blank = array("q", words + body)
-        self._blank[0] = len(self._blank)
+        self._blank[IN["words"]] = len(self._blank)
 
     @property
     def pools(self) -> list[tuple[int, str, int, int, int]]:
         """The pools that the program reads, each once."""
         return list(dict.fromkeys(slot.pool for slot in self.slots if slot.pool))
 
-    def words(self, coef: Tensor, xs: Sequence[Tensor], weights: Sequence[Tensor], kept: Kept, update: bool) -> array[int]:
+    def words(
+        self, coef: Tensor, xs: Sequence[Tensor], weights: Sequence[Tensor], kept: Kept, update: bool
+    ) -> array[int]:
         """Return the words with the addresses of everything that all passes read."""
         words = self._blank[:]
-        words[2] = threads(self.shape)
-        words[9] = coef.data_ptr()
-        for at, x in zip(self._source_at, xs, strict=True):
+        words[IN["threads"]] = threads(self.shape)
+        words[IN["coef"]] = coef.data_ptr()
+        for at, x in zip(self.source_at, xs, strict=True):
             words[at] = x.data_ptr()
         it = iter(weights)
         stats = kept.stats.data_ptr()
         for slot, (batch, eps, momentum, mean, var) in zip(self.slots, kept.norms, strict=True):
             at = slot.at
             if eps is not None:
-                words[at + 12] = 1
-                words[at + 13] = batch
-                words[at + 14] = eps
-                words[at + 15] = momentum
-                words[at + 16] = update
+                words[at + AT["norm"]] = 1
+                words[at + AT["batch"]] = batch
+                words[at + AT["eps"]] = eps
+                words[at + AT["momentum"]] = momentum
+                words[at + AT["update"]] = update
                 if mean is not None:
                     words[at + AT["running_mean"]] = mean.data_ptr()
                     words[at + AT["running_var"]] = var.data_ptr()

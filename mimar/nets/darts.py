@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mimar.nets.operations import DARTS, FactorizedReduce, build, check_counts, relu_conv_bn
-from mimar.space import S1, S2, S3, S4, Darts, OneOf, SomeOf, darts_choices, edge_operations, total
+from mimar.space import S1, S2, S3, S4, Darts, OneOf, SomeOf, darts_choices, edge_operations, joined, total
 
 Operations = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
 
@@ -54,7 +54,7 @@ class Cell(nn.Module):
         states = [total([self.preprocess0], [s0]), total([self.preprocess1], [s1])]
         for node in self.nodes:
             states.append(node(list(states)))
-        return torch.cat(states[2:], dim=1)
+        return joined(states[2:])
 
 
 class Network(nn.Module):
@@ -89,7 +89,9 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, in_channels, H, W)."""
-        s0 = s1 = self.stem(x).contiguous(memory_format=torch.channels_last)  # the layout in which convolutions are fast
+        s0 = s1 = self.stem(x).contiguous(
+            memory_format=torch.channels_last
+        )  # the layout in which convolutions are fast
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1)
         return self.head(s1)

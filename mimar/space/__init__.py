@@ -8,7 +8,7 @@ from mimar.space.cells import S1, S2, S3, S4, darts, darts_choices, edge_operati
 from mimar.space.choice import Choice
 from mimar.space.encoding import Graphs
 from mimar.space.formats import DARTS_OPERATIONS, NASBENCH201_EDGES, NASBENCH201_OPERATIONS, Genotype
-from mimar.space.modules import EXECUTION, Execution, OneOf, SomeOf, total
+from mimar.space.modules import EXECUTION, Execution, OneOf, SomeOf, joined, total
 from mimar.space.space import Space
 from mimar.space.structures import Darts, NasBench201, Structure
 from mimar.space.walk import of
@@ -36,6 +36,7 @@ __all__ = [
     "darts",
     "darts_choices",
     "edge_operations",
+    "joined",
     "modules",
     "nasbench201",
     "of",

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 from mimar.core.errors import SpaceError, UsageError
@@ -25,7 +26,7 @@ class Execution(Protocol):
     def some(self, choice: SomeOf, xs: Tensor | Sequence[Tensor]) -> Tensor:
         """Run a SomeOf on one input for all candidates, or on one input for each."""
 
-    # An execution may also have total(modules, xs), which returns Σ_i module_i(x_i): see `total` below.
+    # An execution may also have total(modules, xs) and joined(xs): see the functions of these names below.
 
 
 EXECUTION: ContextVar[Execution | None] = ContextVar("EXECUTION", default=None)
@@ -49,6 +50,12 @@ def total(modules: Sequence[nn.Module], xs: Sequence[Tensor]) -> Tensor:
         return together(modules, xs)
     found = [module(x) for module, x in zip(modules, xs, strict=True)]
     return sum(found[1:], start=found[0])
+
+
+def joined(xs: Sequence[Tensor]) -> Tensor:
+    """Return the channels of all inputs (B, C_i, H, W) side by side: torch.cat, unless an execution has something faster."""
+    join = getattr(EXECUTION.get(), "joined", None)
+    return torch.cat(list(xs), dim=1) if join is None else join(xs)
 
 
 class OneOf(nn.Module):

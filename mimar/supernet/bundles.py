@@ -9,7 +9,7 @@ An operation that cannot be told in these words is run on its own, by its `forwa
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 
@@ -93,26 +93,26 @@ def _conv(parts: list[Any], relu: bool) -> tuple[Stage | None, int]:
     return Stage("conv", relu, depthwise, dense, norm, kernel, stride, dilation), used + (norm is not None)
 
 
-def _same(conv: nn.Module) -> bool:
+def _same(conv: Any) -> bool:
     """Whether a convolution is square, of odd side, without bias, and keeps the size but for its stride."""
     if type(conv) is not nn.Conv2d or conv.bias is not None or conv.padding_mode != "zeros":
         return False
     k, s, d, p = conv.kernel_size, conv.stride, conv.dilation, conv.padding
-    return k[0] == k[1] and s[0] == s[1] and d[0] == d[1] and k[0] % 2 == 1 and p == (d[0] * (k[0] // 2),) * 2
+    return bool(k[0] == k[1] and s[0] == s[1] and d[0] == d[1] and k[0] % 2 == 1 and p == (d[0] * (k[0] // 2),) * 2)
 
 
-def _depthwise(conv: nn.Module) -> bool:
-    return _same(conv) and conv.groups == conv.in_channels == conv.out_channels > 1
+def _depthwise(conv: Any) -> bool:
+    return _same(conv) and bool(conv.groups == conv.in_channels == conv.out_channels > 1)
 
 
-def _dense(conv: nn.Module, only: int | None) -> bool:
+def _dense(conv: Any, only: int | None) -> bool:
     if not (_same(conv) and conv.groups == 1 and conv.stride[0] == 1 and conv.dilation[0] == 1):
         return False
-    return only is None or conv.kernel_size[0] == only
+    return only is None or bool(conv.kernel_size[0] == only)
 
 
 def _pool(parts: list[Any]) -> tuple[Stage | None, int]:
-    pool = parts[0] if parts else None
+    pool: Any = parts[0] if parts else None
     if type(pool) not in (nn.AvgPool2d, nn.MaxPool2d):
         return None, 0
     kernel, stride, pad = (_pair(v) for v in (pool.kernel_size, pool.stride, pool.padding))
@@ -123,7 +123,7 @@ def _pool(parts: list[Any]) -> tuple[Stage | None, int]:
     if type(pool) is nn.AvgPool2d:
         if pool.count_include_pad or pool.divisor_override is not None:
             return None, 0
-        kind = "average"
+        kind: Literal["average", "maximum"] = "average"
     else:
         if _pair(pool.dilation) != (1, 1) or pool.return_indices:
             return None, 0

@@ -8,26 +8,28 @@ for all edges that leave it. Values and derivatives of first and second order ar
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn.modules import module as torch_module
 from torch.utils._python_dispatch import _get_current_dispatch_mode
-from weakref import WeakKeyDictionary
 
 from mimar.core.errors import UsageError
 from mimar.kernels import native
-from mimar.kernels.node import Pools, node
+from mimar.kernels.node import Pools, join, node
 from mimar.kernels.programs import POOLS, Program, Term
 from mimar.kernels.stages import Chain, Stage, conv_size
 from mimar.space.modules import OneOf, SomeOf
 from mimar.supernet.bundles import Bundle, bundle
 from mimar.supernet.reference import OneByOne, added
 
+PLANS = 1024  # of one model: sampled paths ask for ever new ones
 GLOBAL_HOOKS = (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks)
 
 
@@ -92,7 +94,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.bundles: dict[int, tuple[nn.Module, Bundle]] = {}
-        self.plans: dict[Any, Plan] = {}
+        self.plans: OrderedDict[Any, Plan] = OrderedDict()
         self.pools: dict[Any, Program] = {}
 
     def bundle(self, module: nn.Module) -> Bundle:
@@ -144,9 +146,14 @@ class Together(OneByOne):
             found = sum(terms[1:], start=terms[0])
         return found
 
+    def joined(self, xs: Sequence[Tensor]) -> Tensor:
+        """Return the channels of all inputs side by side."""
+        return join(xs)
+
     def end(self) -> None:
         """Move the statistics of the norms behind shared pools, and count the batches that norms have seen."""
         for norm, stats, count in self.moved:
+            assert norm.running_mean is not None and norm.running_var is not None and norm.momentum is not None
             mean, var = stats.to(norm.running_mean.dtype).chunk(2)
             norm.running_mean.lerp_(mean, norm.momentum)
             norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
@@ -176,7 +183,7 @@ class Together(OneByOne):
         self.left -= size if keep else 0
         y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update, keep=keep)
         if self.update:
-            self.counted += [n.num_batches_tracked for n in plan.norms if n.training]
+            self.counted += [n.num_batches_tracked for n in plan.norms if n.training]  # type: ignore[misc]
         if not _channels_last(edges[0][1]):
             y = y.contiguous()  # the rest of the model sees the layout that it chose
         for option in plan.plain:
@@ -220,7 +227,7 @@ class Together(OneByOne):
                 continue
             if isinstance(edge, OneOf):
                 own = self.gate(edge)
-                parts.append(own if fixed is not None and fixed[i] == 1.0 else own * gate[i])
+                parts.append(own if gate is None or (fixed is not None and fixed[i] == 1.0) else own * gate[i])
                 runs += [True] * many if own.requires_grad else [value != 0.0 for value in own.tolist()]
             else:
                 parts.append(x.new_ones(1) if gate is None else gate[i : i + 1])
@@ -230,14 +237,35 @@ class Together(OneByOne):
         self.coefs[names] = coef, active
         return coef, active
 
-    def _planned(self, key: Any, edges: Sequence[tuple[nn.Module, Tensor]], places: Mapping[int, int], sources: Mapping[int, Tensor], coef: Tensor) -> Plan:
+    def _planned(
+        self,
+        key: Any,
+        edges: Sequence[tuple[nn.Module, Tensor]],
+        places: Mapping[int, int],
+        sources: Mapping[int, Tensor],
+        coef: Tensor,
+    ) -> Plan:
         """Return the plan of a node; key: (whether pools are shared, active options, edges, type)."""
-        plan = self.memory.plans.get(key)
+        plans = self.memory.plans
+        plan = plans.get(key)
         if plan is None:
-            plan = self.memory.plans[key] = self._plan(edges, places, list(sources.values()), key[1], coef, share=key[0])
+            plan = plans[key] = self._plan(edges, places, list(sources.values()), key[1], coef, share=key[0])
+            if len(plans) > PLANS:
+                plans.popitem(last=False)
+        else:
+            plans.move_to_end(key)
         return plan
 
-    def _plan(self, edges: Sequence[tuple[nn.Module, Tensor]], places: Mapping[int, int], xs: Sequence[Tensor], active: Any, coef: Tensor, *, share: bool) -> Plan:
+    def _plan(
+        self,
+        edges: Sequence[tuple[nn.Module, Tensor]],
+        places: Mapping[int, int],
+        xs: Sequence[Tensor],
+        active: Any,
+        coef: Tensor,
+        *,
+        share: bool,
+    ) -> Plan:
         terms, plain, coefs = [], [], 0
         for i, (edge, x) in enumerate(edges):
             for module in edge.candidates if isinstance(edge, OneOf) else (edge,):
@@ -276,7 +304,9 @@ class Together(OneByOne):
         for edge, _ in edges:
             for module in (edge, *edge.candidates) if isinstance(edge, OneOf) else (edge,):
                 if module is edge and isinstance(edge, OneOf):
-                    if any((edge._forward_hooks, edge._forward_pre_hooks, edge._backward_hooks, edge._backward_pre_hooks)):
+                    if any(
+                        (edge._forward_hooks, edge._forward_pre_hooks, edge._backward_hooks, edge._backward_pre_hooks)
+                    ):
                         return True
                 elif any(self.memory.bundle(module).hooks):
                     return True

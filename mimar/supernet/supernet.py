@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
+
 from mimar.core.errors import UsageError
 from mimar.core.streams import Rng, draw, isolated
 from mimar.core.trees import Tensors
@@ -29,7 +30,6 @@ class Engine(Protocol):
     """How choices are executed: `Fused()` (fast, the default) or `Reference()` (slow and obvious); frozen dataclasses."""
 
     def begin(self, model: nn.Module, gates: Gates, *, update: bool) -> Running: ...
-
 
 
 class Supernet:
@@ -81,7 +81,9 @@ class Supernet:
                 f"call got {len(weights)} weights and {len(held)} buffers; "
                 f"this supernet has {len(self.weight_names)} and {len(self.buffer_names)}"
             )
-        fresh = tuple(torch._foreach_clone(held)) if held else ()  # modules write running statistics in place: into the copies
+        fresh = (
+            tuple(torch._foreach_clone(held)) if held else ()
+        )  # modules write running statistics in place: into the copies
         device = weights[0].device if weights else torch.device("cpu")
         arguments = x if isinstance(x, tuple) else (x,)
         execution = self.engine.begin(self.model, gates, update=update)

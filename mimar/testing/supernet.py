@@ -276,9 +276,8 @@ def _plain(net: Any, architecture: Architecture, inputs: tuple[Any, ...]) -> Non
 def _agrees_with_reference(model: nn.Module, x: Any, build: Any, dtypes: Sequence[torch.dtype], seed: int) -> None:
     """Raise AssertionError where the supernet that `build` makes of `model` differs from `Reference()` on the same model.
 
-    Output, buffers after it, derivatives in weights, gates and input, and the second derivative along a random direction;
-    in training and evaluation, at mixed, one-hot, partly and wholly zero gates (in float32 at the first two). What float32
-    gives is right when it is near the reference in float32 or in float64: it may err four times as much as the reference.
+    In training and evaluation, at mixed, one-hot, partly and wholly zero gates (float32: the first two); with the second
+    derivative along a random direction. Where rounding alone moves the reference further, four times as much is allowed.
     """
     model = _unsettled(model, seed)
     exact = Supernet(copy.deepcopy(model).double(), engine=Reference())
@@ -293,24 +292,25 @@ def _differences(nets: Sequence[Any], x: Any, dtype: torch.dtype, seed: int) -> 
     limit, double = LIMITS[dtype], torch.float64
     for number, (kind, gates) in enumerate(_gates(nets[0].space, seed)):
         for training in (True, False) if number < 2 or dtype == double else ():
-            found, own = (_measured(net, gates, x, training, dtype, seed) for net in nets[:2])
-            truth = own if dtype == double else _measured(nets[2], gates, x, training, double, seed)
+            found, truth = (_measured(n, gates, x, training, t, seed) for n, t in ((nets[0], dtype), (nets[2], double)))
+            own: Groups = {}  # the reference with rounding errors, made when it is needed
             for order, groups in truth.items():
                 floor = FLOOR * norm([t for part in groups.values() for t in part])
                 for name, wanted in groups.items():
                     size = max(norm(wanted), floor) or 1.0
-                    pairs = ((found, own), (found, truth), (own, truth))
-                    gaps = [norm(add(a[order][name], b[order][name], -1.0)) / size for a, b in pairs]
-                    allowed = max(limit, min(4 * gaps[2], 100 * limit))
-                    if not min(gaps[:2]) <= allowed:  # NaN is not
-                        yield (
-                            f"the {order}{name} at {kind} gates in {'training' if training else 'evaluation'} ({str(dtype)[6:]}) "
-                            f"differs from that of the reference by {gaps[1]:.3g} relative; at most {allowed:.3g} is allowed"
-                        )
+                    if (gap := norm(add(found[order][name], wanted, -1.0)) / size) <= limit:
+                        continue
+                    own = own or _measured(nets[1], gates, x, training, dtype, seed, 3e-16 * (dtype == double))
+                    error, rest = (norm(add(own[order][name], t, -1.0)) / size for t in (wanted, found[order][name]))
+                    allowed = max(limit, min(4 * error, 0.1))
+                    if not min(gap, rest) <= allowed:  # NaN is not
+                        where = f"{order}{name} at {kind} gates in {'training' if training else 'evaluation'}"
+                        said = f"differs from that of the reference by {gap:.3g} relative, more than {allowed:.3g}"
+                        yield f"the {where} ({str(dtype)[6:]}) {said}"
 
 
-def _measured(net: Any, gates: Any, x: Any, training: bool, dtype: torch.dtype, seed: int) -> Groups:
-    rng, weights = stream(seed, "directions"), leaves(net.weights)
+def _measured(net: Any, gates: Any, x: Any, training: bool, dtype: Any, seed: int, nudge: float = 0.0) -> Groups:
+    rng, weights = stream(seed, "directions"), leaves(w + nudge * _like(w, stream(seed)) * w for w in net.weights)
     mixed = {n: g.detach().to(dtype).requires_grad_(g.requires_grad) for n, g in gates.items()}
     real = [isinstance(t, Tensor) and t.is_floating_point() for t in x]
     given = [t.detach().to(dtype).requires_grad_() if r else t for t, r in zip(x, real, strict=True)]

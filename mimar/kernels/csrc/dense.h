@@ -47,7 +47,7 @@ template <class T, int V> struct Dense : Vectors<T, V> {
     if (q == 1 && in.row == wd * in.pixel && out.row == wd * out.pixel) wd *= h, h = 1;  // no rows: one long one
     int64_t o = 0;
     auto to = [&](int64_t o) { return Picture<T>{out.data + o, out.row, out.pixel}; };
-    if (MANY) for (; o + 4 * V <= co; o += 4 * V) panel<6, 4, ADD>(in, w + o, co, to(o), h, wd, ci, q);
+    if (MANY && q == 1) for (; o + 4 * V <= co; o += 4 * V) panel<6, 4, ADD>(in, w + o, co, to(o), h, wd, ci, q);
     for (; o + 2 * V <= co; o += 2 * V) panel<MANY ? 8 : 4, 2, ADD>(in, w + o, co, to(o), h, wd, ci, q);
     for (; o < co; o += V) panel<MANY ? 16 : 8, 1, ADD>(in, w + o, co, to(o), h, wd, ci, q);
   }
