@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 N      ?= auto
+KERNELS := setup.py $(wildcard mimar/kernels/csrc/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo setup test fast slow check format bench evidence docs clean
@@ -17,16 +18,16 @@ help:
 	@echo "make evidence  re-measure what the recipes claim into evidence/"
 	@echo "make docs      renew the generated parts of the documents"
 
-# Two stamps: what a user needs, and what a developer needs on top. Both follow the two files that decide it.
+# Two stamps: what a user needs, and what a developer needs on top. Both follow the files that decide it.
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "mimar needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.user: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.user: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.dev: pyproject.toml constraints.txt $(KERNELS) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.user $@
 

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mimar.core.derivatives import DEPENDENCE_ONLY
 from mimar.kernels import memory, native
@@ -158,7 +157,6 @@ class _Back(torch.autograd.Function):
         )
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *directions: Tensor | None) -> tuple[Any, ...]:
         gy, *tensors = ctx.saved_tensors
         n, program, link = ctx.inputs, ctx.program, ctx.link
@@ -166,7 +164,9 @@ class _Back(torch.autograd.Function):
         if all(d is None for d in directions):
             return nothing
         inputs, rest = tensors[:n], tensors[n:]
-        t_y, t_kept = _tangent(program, ctx.norms, ctx.keys, directions, inputs, rest)
+        with torch.no_grad():
+            t_y, t_kept = _tangent(program, ctx.norms, ctx.keys, directions, inputs, rest)
+        (t_y,) = _final([t_y], [*inputs, *directions])
         walk = torch._C._current_graph_task_id()
         if link.walk != walk:
             link.walk, link.left = walk, []
@@ -346,12 +346,25 @@ def _after(
             more = _tangent_back(program, norms_, keys, needs, waiting, gy, inputs, rest)
             found = [a if b is None else b if a is None else a + b for a, b in zip(found, more, strict=True)]
             gy = None
+    return _final(found, inputs)
+
+
+class _Final(torch.autograd.Function):
+    """The identity, whose derivative is refused."""
+
+    @staticmethod
+    def forward(ctx: Any, count: int, *tensors: Tensor) -> tuple[Tensor, ...]:
+        return tuple(t.view_as(t) for t in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> None:
+        raise RuntimeError("a node of the fused execution has no third derivative; use Reference()")
+
+
+def _final(found: Sequence[Tensor | None], sources: Sequence[Tensor | None]) -> list[Any]:
+    """Return second derivatives that know what they depend on, so that asking for a third one is refused, not zero."""
     if not torch.is_grad_enabled():
-        return found
-    refuse = torch._C._functions.DelayedError(
-        b"a node of the fused execution has no third derivative; use Reference()", sum(t is not None for t in found)
-    )
-    held = [t.detach().requires_grad_() for t in found if t is not None]
-    refused = refuse(*held)
-    done = iter(refused if isinstance(refused, tuple) else (refused,))
+        return list(found)
+    held = [t.detach() for t in found if t is not None]
+    done = iter(_Final.apply(len(held), *held, *(t for t in sources if t is not None and t.requires_grad)))
     return [None if t is None else next(done) for t in found]

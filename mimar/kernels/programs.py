@@ -19,14 +19,20 @@ from mimar.kernels.stages import Chain, Stage, conv_size
 
 KINDS = ("conv", "average", "maximum", "phases")
 POOLS = ("average", "maximum")
-HEAD = "words is_double threads batch h w c terms sources coef t_coef g_coef y t_y g_y t_g_y".split()
-SOURCE = "x t_x g_x h w c".split()
-STAGE = (
+
+
+def _numbered(names: str) -> dict[str, int]:
+    """Return the place of every name."""
+    return {name: i for i, name in enumerate(names.split())}
+
+
+# The fields of csrc/node.h's Head, Source and Stage, in their order.
+IN = _numbered("words is_double threads batch h w c terms sources coef t_coef g_coef y t_y g_y t_g_y")
+SOURCE = _numbered("x t_x g_x h w c")
+AT = _numbered(
     "kind relu k s d q ci co h w ho wo norm batch eps momentum update kernel matrix gamma beta running_mean running_var "
     "stats z g_kernel g_matrix g_gamma g_beta t_kernel t_matrix t_gamma t_beta t_stats t_z"
-).split()
-IN = {name: i for i, name in enumerate(HEAD)}
-AT = {name: i for i, name in enumerate(STAGE)}
+)
 
 
 @dataclass(frozen=True)
@@ -65,8 +71,8 @@ class Program:
         self.tangents: list[int] = []
         self.stats = 0
         body: list[int] = []
-        self.source_at = [len(HEAD) + len(SOURCE) * i for i in range(len(sources))]
-        begin = len(HEAD) + len(SOURCE) * len(sources)
+        self.source_at = [len(IN) + len(SOURCE) * i for i in range(len(sources))]
+        begin = len(IN) + len(SOURCE) * len(sources)
         outs = set()
         batch = sources[0][0]
         for term in terms:
@@ -102,7 +108,7 @@ class Program:
                 self.tangents.append(size)
                 self.stats += 2 * c
                 fields = [KINDS.index(s.kind), s.relu, s.kernel, s.stride, s.dilation, q, ci, c, h, w, ho, wo]
-                body += [int(f) for f in fields] + [0] * (len(STAGE) - len(fields))
+                body += [int(f) for f in fields] + [0] * (len(AT) - len(fields))
                 h, w = ho, wo
             outs.add((c, h, w))
         if len(outs) != 1:
@@ -110,7 +116,7 @@ class Program:
         c, h, w = outs.pop()
         self.shape = torch.Size((batch, c, h, w))
         head = [0, dtype == torch.float64, 0, batch, h, w, c, len(terms), len(sources)]
-        words = [int(f) for f in head] + [0] * (len(HEAD) - len(head))
+        words = [int(f) for f in head] + [0] * (len(IN) - len(head))
         for source in sources:
             words += [0, 0, 0, source[2], source[3], source[1]]
         self._blank = array("q", words + body)
@@ -209,7 +215,7 @@ def pooled(x: Tensor, kind: str, kernel: int, stride: int, dilation: int) -> Poo
     z = memory.empty(torch.Size((batch, c, ho, wo)), x.dtype)
     stats = torch.empty(2 * c, dtype=torch.float64)
     head = [0, x.dtype == torch.float64, threads(z.shape), batch, ho, wo, c, 1, 1] + [0] * 7
-    stage = [KINDS.index(kind), 0, kernel, stride, dilation, 1, c, c, h, w, ho, wo, 1, 1] + [0] * (len(STAGE) - 14)
+    stage = [KINDS.index(kind), 0, kernel, stride, dilation, 1, c, c, h, w, ho, wo, 1, 1] + [0] * (len(AT) - 14)
     stage[AT["stats"]], stage[AT["z"]] = stats.data_ptr(), z.data_ptr()
     words = array("q", [int(n) for n in [*head, x.data_ptr(), 0, 0, h, w, c, 0, 0, 1, *stage]])
     native.execute(words, Pass.POOL)

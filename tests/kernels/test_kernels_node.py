@@ -21,7 +21,7 @@ from mimar.core.trees import dot
 from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
 from mimar.kernels.node import node
-from mimar.kernels.programs import HEAD, SOURCE, STAGE, TERM, Program, Term
+from mimar.kernels.programs import AT, IN, SOURCE, Program, Term
 from mimar.kernels.stages import Chain, Stage, run_plainly
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
@@ -407,9 +407,6 @@ def test_products_repeat_and_an_exception_leaves_nothing_behind() -> None:
     with pytest.raises(ArithmeticError, match="planted"):
         curvature.hessian(v)
     failing[0] = False
-    torch.autograd.grad(
-        dot(curvature.slope, v), curvature.alphas[1], retain_graph=True
-    )  # ends before the node's own pass
     for again, before in ((curvature.hessian(u), hessian), (curvature.mixed(u), mixed)):
         assert all(torch.equal(a, b) for a, b in zip(again, before, strict=True))
     torch.testing.assert_close(dot(v, hessian), dot(u, curvature.hessian(v)), rtol=1e-10, atol=0.0)
@@ -442,20 +439,20 @@ def test_no_memory_is_held_once_the_graph_is_gone(asked: str) -> None:
 
 def addresses(words: Sequence[int]) -> dict[str, list[int]]:
     """Return where in the words every field stands, by its name; those of stages are lists along all stages."""
-    found: dict[str, list[int]] = {name: [i] for i, name in enumerate(HEAD)}
-    at = len(HEAD)
-    for _ in range(words[HEAD.index("sources")]):
+    found: dict[str, list[int]] = {name: [i] for i, name in enumerate(IN)}
+    at = len(IN)
+    for _ in range(words[IN["sources"]]):
         for i, name in enumerate(("x", "t_x", "g_x")):
             found.setdefault(name, []).append(at + i)
         at += len(SOURCE)
-    for _ in range(words[HEAD.index("terms")]):
-        stages = words[at + TERM.index("stages")]
-        found.setdefault("coefs", []).append(at + TERM.index("coef"))
-        at += len(TERM)
+    for _ in range(words[IN["terms"]]):
+        stages = words[at + 2]
+        found.setdefault("coefs", []).append(at + 1)
+        at += 3
         for _ in range(stages):
-            for i, name in enumerate(STAGE):
-                found.setdefault("stage " + name if name in HEAD else name, []).append(at + i)
-            at += len(STAGE)
+            for i, name in enumerate(AT):
+                found.setdefault("stage " + name if name in IN else name, []).append(at + i)
+            at += len(AT)
     return found
 
 
