@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mimar"
 BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions.md
     "core": 900,
-    "kernels": 1500,
+    "kernels": 1900,
     "space": 1900,
     "runs": 1050,
     "nets": 4000,
@@ -37,7 +37,7 @@ BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions
     "search": 1300,
     "report": 1300,
     "study": 1500,
-    "cli": 1100,
+    "cli": 1250,
     "testing": 1500,
 }
 ROOMS = {*BUDGET, "recipes"}

@@ -18,6 +18,7 @@ from mimar.core.state import State, copy_into, moments, restore_moments
 from mimar.core.streams import derive, isolated, stream
 from mimar.evaluators.auxiliary import attach_auxiliary
 from mimar.evaluators.drop_path import drop_paths
+from mimar.kernels.rerouted import Rerouted
 from mimar.space import Architecture
 from mimar.supernet import chosen
 from mimar.tasks import Augment, BoundTask
@@ -137,7 +138,7 @@ class _Trainee:
         noise = derive(self.job.seed, "noise", self.job.label, epoch, step)
         if self.drop is not None:
             self.drop.start(self.part.drop_path * epoch / self.part.epochs, noise)
-        with isolated(noise, self.job.device):
+        with isolated(noise, self.job.device), Rerouted():
             loss = self.job.data.loss(self.net, batch)
             if self.head is not None:
                 loss = loss + self.part.auxiliary * self.job.data.loss(self.head, batch)

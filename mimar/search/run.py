@@ -22,7 +22,7 @@ from mimar.core.errors import MimarError, OutOfMemoryError, RunError
 from mimar.core.events import Event, Record
 from mimar.core.state import State
 from mimar.evaluators.train import network
-from mimar.kernels import native
+from mimar.kernels import native, table
 from mimar.search.finish import architecture
 from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
@@ -73,11 +73,11 @@ def header(search: Search, command: str = "") -> dict[str, Any]:
 
 
 def plan(search: Search) -> dict[str, Any] | None:
-    """Return how the supernet is executed here: engine and kernels; None without a supernet."""
+    """Return how the supernet is executed here: engine, kernels, the table that chooses them; None without a supernet."""
     engine = getattr(search, "engine", None)
     if engine is None:
         return None
-    return {"engine": describe(engine), "kernels": native.described()}
+    return {"engine": describe(engine), "kernels": native.described(), "table": table.digest()}
 
 
 def run(

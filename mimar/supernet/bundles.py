@@ -38,8 +38,9 @@ def bundle(module: nn.Module) -> Bundle:
     """Return what an option does, as far as it can be told."""
     hooks = tuple(getattr(m, name) for m in module.modules() for name in HOOKS)
     parts = [m for m in _flat(module) if type(m) is not nn.Identity]
-    if any(isinstance(m, Vanishing) for m in parts):
-        return Bundle(None, True, hooks)
+    if any(isinstance(m, Vanishing) for m in parts):  # zeros alone: what follows them may make something of them
+        zero = isinstance(parts[-1], Vanishing) and all(type(m) is nn.ReLU for m in parts[:-1])
+        return Bundle(None, zero, hooks)
     return Bundle(_chain(parts), False, hooks)
 
 

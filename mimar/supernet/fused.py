@@ -22,8 +22,10 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from mimar.core.errors import UsageError
 from mimar.kernels import native
+from mimar.kernels.bundled import bundled
 from mimar.kernels.node import Pools, join, node
 from mimar.kernels.programs import POOLS, Program, Term
+from mimar.kernels.rerouted import Rerouted
 from mimar.kernels.stages import Chain, Stage, conv_size
 from mimar.space.modules import OneOf, SomeOf
 from mimar.supernet.bundles import Bundle, bundle
@@ -60,12 +62,10 @@ class Fused:
 def available() -> bool:
     """Tell whether this call can run together: not while another mode of torch watches its operations."""
     return (
-        native.library() is not None
-        and _get_current_dispatch_mode() is None
+        _get_current_dispatch_mode() is None
         and not any(GLOBAL_HOOKS)
         and forward_ad._current_level < 0
         and torch._C._functorch.peek_interpreter_stack() is None
-        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
     )
 
@@ -168,7 +168,8 @@ class Together(OneByOne):
             places.setdefault(id(x), len(places))
         sources = {id(x): x for _, x in edges}
         key = (active, tuple((id(edge), places[id(x)], x.shape) for edge, x in edges), edges[0][1].dtype)
-        plan = self._planned((True, *key), edges, places, sources, coef)
+        compiled = native.serves(coef, *sources.values()) and not torch.is_autocast_enabled("cpu")
+        plan = self._planned((compiled, *key), edges, places, sources, coef)
         if not all(stage.batch for _, stage in plan.pools):
             plan = self._planned((False, *key), edges, places, sources, coef)
         if plan.program is None or self._hooked(edges):
@@ -176,18 +177,22 @@ class Together(OneByOne):
         xs = [self._laid(x) for x in sources.values()]
         xs += [self._pooled(xs[i], stage) for i, stage in plan.pools]
         weights = [held[name] for held, name in plan.weights]
-        if not native.serves(coef, *xs, *weights):
+        if not (native.serves(coef, *xs, *weights) if compiled else _bundles(plan.program, coef, *xs, *weights)):
             return None
-        size = sum(plan.program.kept) * xs[0].element_size()
-        keep = size <= self.left
-        self.left -= size if keep else 0
-        y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update, keep=keep)
+        if compiled:
+            size = sum(plan.program.kept) * xs[0].element_size()
+            keep = size <= self.left
+            self.left -= size if keep else 0
+            y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update, keep=keep)
+        else:
+            y = bundled(plan.program, coef, xs, weights, update=self.update)
         if self.update:
             self.counted += [n.num_batches_tracked for n in plan.norms if n.training]  # type: ignore[misc]
         if not _channels_last(edges[0][1]):
             y = y.contiguous()  # the rest of the model sees the layout that it chose
         for option in plan.plain:
-            out = option.module(edges[option.source][1])
+            with Rerouted():
+                out = option.module(edges[option.source][1])
             y = added(getattr(choice, "name", type(choice).__name__), y, coef[option.coef] * out)
         return y
 
@@ -328,6 +333,12 @@ def _shared(chain: Chain) -> bool:
         return False
     norm = chain[0].norm
     return norm is not None and not norm.affine
+
+
+def _bundles(program: Program, *tensors: Tensor) -> bool:
+    """Whether bundled calls of torch pay, and can work on these tensors."""
+    fit = all(t.is_floating_point() and t.device == tensors[0].device for t in tensors)
+    return fit and len(program.terms) > 1
 
 
 def _channels_last(x: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mimar import OneOf, SomeOf
+from mimar import OneOf, SomeOf, nets
 from mimar.core import count
 from mimar.core.streams import isolated, stream
 from mimar.kernels import native
@@ -151,6 +152,7 @@ FORWARD_HOOKS: dict[str, Callable[[nn.Module, Any], Any]] = {
     "before a part of an option": lambda option, hook: option[1].register_forward_pre_hook(hook),
     "after a part, on the way back": lambda option, hook: option[2].register_full_backward_hook(hook),
     "of all modules": lambda option, hook: nn.modules.module.register_module_forward_hook(hook),
+    "of all modules, on the way back": lambda option, hook: nn.modules.module.register_module_full_backward_hook(hook),
 }
 
 
@@ -181,21 +183,24 @@ def test_a_hook_may_change_what_an_option_gives() -> None:
 def test_functional_transforms(training: bool) -> None:
     """torch.func over a call: gradients, products forward and back, and one network for each of several gates."""
     found: list[list[Any]] = []
+    x = pictures()
     for engine in ENGINES:
         net = Supernet(model(), engine=engine)
 
         def loss(gate: Tensor, net: Supernet = net) -> Tensor:
             weights = [w.detach() for w in net.weights]
-            return net.call(weights, {**gates_of(net), "c": gate}, pictures(), training=training).tanh().sum()
+            return net.call(weights, {**gates_of(net), "c": gate}, x, training=training).tanh().sum()
 
         gate = gates_of(net)["c"]
         results = [torch.func.grad(loss)(gate), torch.func.jvp(loss, (gate,), (torch.ones_like(gate),))[1]]
-        results += [torch.func.vjp(loss, gate)[1](torch.ones(()).double())[0]]
+        results.append(torch.func.vjp(loss, gate)[1](torch.ones(()).double())[0])
+        results.append(torch.func.jvp(torch.func.grad(loss), (gate,), (torch.ones_like(gate),))[1])
         if not training:  # torch refuses to update statistics under these
-            results += [
-                torch.func.vmap(loss, randomness="same")(torch.stack([gate, 2 * gate])),
-                torch.func.hessian(loss)(gate),
-            ]
+
+            def one(x: Tensor, net: Supernet = net, gate: Tensor = gate) -> Tensor:
+                return net.call(net.weights, {**gates_of(net), "c": gate}, x[None], training=False)[0]
+
+            results.append(torch.func.vmap(one, randomness="same")(x))
         with torch.autograd.forward_ad.dual_level():
             dual = torch.autograd.forward_ad.make_dual(gate, torch.ones_like(gate))
             results.append(torch.autograd.forward_ad.unpack_dual(loss(dual)).tangent)
@@ -373,3 +378,40 @@ def test_copies_of_a_model_have_memories_of_their_own() -> None:
     agree(measured(second, Fused()), wanted)
     del first
     agree(measured(second, Fused()), wanted)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_stays_so(value: float) -> None:
+    """A divergence that an engine hides is found epochs later."""
+    x = pictures()
+    x[0, 1, 2, 2] = value
+    for training in (True, False):
+        results = []
+        for engine in ENGINES:
+            net = Supernet(model(), engine=engine)
+            y, after = net.call(net.weights, gates_of(net), x, training=training, update=True)
+            slopes = torch.autograd.grad(y.sum(), net.weights)
+            results.append([torch.isfinite(t).all(dim=0) for t in (y, *after, *slopes) if t.dim()])
+        for ours, theirs in zip(*results, strict=True):
+            assert not bool((ours & ~theirs).any())  # what is finite here is finite there
+
+
+@pytest.mark.parametrize("what", ["shape of a weight", "type of a weight", "type of a buffer", "shape of a buffer"])
+def test_tensors_that_do_not_fit_are_refused(what: str) -> None:
+    """The kernels read memory by address: what torch would refuse must not reach them."""
+    for engine in ENGINES:
+        net = Supernet(model(), engine=engine)
+        weights, buffers = [w.detach() for w in net.weights], list(net.buffers)
+        tensors = weights if what.endswith("weight") else buffers
+        at = next(
+            i for i, t in enumerate(tensors) if t.dim() == (4 if tensors is weights else 1) and len(t) == C and i > 1
+        )
+        tensors[at] = tensors[at].float() if what.startswith("type") else tensors[at][:2]
+        with pytest.raises(RuntimeError):
+            net.call(weights, gates_of(net), pictures(), buffers=buffers, update=True)
+
+
+def test_one_picture_of_one_pixel_in_evaluation() -> None:
+    with isolated(0):
+        net = nets.named("darts-small:channels=3,nodes=2", in_channels=2, classes=3).double()
+    agree(*(measured(net, engine, pictures(1, 2, 1, 1), training=False) for engine in ENGINES))

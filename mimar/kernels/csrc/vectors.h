@@ -49,7 +49,10 @@ template <class T> class Array {
   Array(Array &&o) noexcept : data_(o.data_), size_(o.size_) { o.data_ = nullptr, o.size_ = 0; }
   Array(const Array &) = delete;
   Array &operator=(Array &&o) noexcept { T *d = data_; data_ = o.data_, o.data_ = d; size_t n = size_; size_ = o.size_, o.size_ = n; return *this; }
-  ~Array() { std::free(data_); }
+  ~Array() {
+    for (size_t i = 0; data_ && i < size_; i++) data_[i].~T();
+    std::free(data_);
+  }
   T &operator[](int64_t i) { return data_[i]; }
   const T &operator[](int64_t i) const { return data_[i]; }
   T *data() { return data_; }
