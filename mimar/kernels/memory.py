@@ -80,6 +80,14 @@ POOL = Pool()
 
 
 def empty(shape: torch.Size, dtype: torch.dtype) -> Tensor:
-    """Return an uninitialised tensor (B, C, H, W), channels last."""
+    """Return an uninitialised tensor (B, C, H, W), channels last; no view, so that it may be changed in place."""
     b, c, h, w = shape
-    return POOL.take(b * c * h * w, dtype).as_strided(shape, (h * w * c, 1, w * c, c))
+    if b * c * h * w * TYPES[dtype].itemsize < SMALL:
+        return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
+    storage = POOL.take(b * c * h * w, dtype).untyped_storage()
+    return torch.empty(0, dtype=dtype).set_(storage, 0, shape, (h * w * c, 1, w * c, c))  # type: ignore[call-overload, no-any-return]
+
+
+def version(x: Tensor) -> int:
+    """Return a number that changes whenever `x` is changed in place."""
+    return 0 if x.is_inference() else x._version

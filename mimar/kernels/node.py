@@ -42,7 +42,7 @@ def node(
     back but made again, bit for bit: a third of the time of a step for most of its memory. Raises RuntimeError on a third
     derivative.
     """
-    return _Node.apply(program, pools, update, keep, coef, *xs, *weights)
+    return _Node.apply(program, pools, update, keep, coef, *xs, *weights)[0]
 
 
 def join(xs: Sequence[Tensor]) -> Tensor:
@@ -85,13 +85,13 @@ class _Node(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, program: Program, pools: Pools, update: bool, keep: bool, coef: Tensor, *tensors: Tensor
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
         count = len(program.sources)
         xs, weights = tensors[:count], tensors[count:]
         shared = {}
         for key in program.pools:
             x = xs[key[0]]
-            memo = (id(x), *key[1:])
+            memo = (id(x), memory.version(x), *key[1:])
             if memo not in pools:
                 pools[memo] = (x, pooled(x, *key[1:]))
             shared[key] = pools[memo][1]
@@ -101,25 +101,35 @@ class _Node(torch.autograd.Function):
         words = program.words(coef, xs, weights, kept, update)
         words[IN["y"]] = y.data_ptr()
         native.execute(words, Pass.FORWARD)
+        anchor = y.new_empty(
+            0
+        )  # stands for this node where its derivative has to come before it; y itself may be changed
         ctx.set_materialize_grads(False)
         ctx.program, ctx.norms, ctx.keys, ctx.link = program, kept.norms, list(shared), _Link()
         ctx.save_for_backward(
-            y, coef, *tensors, kept.stats, *(t for p in shared.values() for t in (p.z, p.stats)), *(z if keep else ())
+            anchor,
+            coef,
+            *tensors,
+            kept.stats,
+            *(t for p in shared.values() for t in (p.z, p.stats)),
+            *(z if keep else ()),
         )
-        return y
+        return y, anchor
 
     @staticmethod
-    def backward(ctx: Any, gy: Tensor | None) -> tuple[Any, ...]:
+    def backward(ctx: Any, gy: Tensor | None, _: None) -> tuple[Any, ...]:
         saved, program, link = ctx.saved_tensors, ctx.program, ctx.link
         inputs = 1 + len(program.sources) + _count(program)
-        y, tensors, rest = saved[0], saved[1 : 1 + inputs], saved[1 + inputs :]
+        anchor, tensors, rest = saved[0], saved[1 : 1 + inputs], saved[1 + inputs :]
         needs = _needed(ctx, 4, inputs)
         walk = torch._C._current_graph_task_id()
         left, link.left = (link.left if link.walk == walk else []), []
         found: Any = [None] * inputs
         if gy is not None and (not left or torch.is_grad_enabled()):
             if torch.is_grad_enabled():
-                found = _Back.apply(program, ctx.norms, ctx.keys, link, needs, y, gy, len(tensors), *tensors, *rest)
+                found = _Back.apply(
+                    program, ctx.norms, ctx.keys, link, needs, anchor, gy, len(tensors), *tensors, *rest
+                )
             else:
                 found = _back(program, ctx.norms, ctx.keys, needs, gy, tensors, rest)
             gy = None
@@ -139,7 +149,7 @@ class _Back(torch.autograd.Function):
         keys: list,
         link: _Link,
         needs: list,
-        y: Tensor,
+        anchor: Tensor,
         gy: Tensor,
         inputs: int,
         *tensors: Tensor,

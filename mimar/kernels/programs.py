@@ -54,6 +54,7 @@ class Slot:
     stats: int  # offset in the statistics: mean and variance
     pool: tuple[int, str, int, int, int] | None  # (source, kind, kernel, stride, dilation)
     weights: tuple[str, ...]
+    channels: int  # of the output
     stage: Stage = field(repr=False)
 
 
@@ -70,6 +71,8 @@ class Program:
         self.kept: list[int] = []  # sizes of z, stage by stage
         self.tangents: list[int] = []
         self.stats = 0
+        self.sizes: list[torch.Size] = []  # of the weights
+        self.single = False  # whether a norm sees one number a channel, which a batch cannot norm
         body: list[int] = []
         self.source_at = [len(IN) + len(SOURCE) * i for i in range(len(sources))]
         begin = len(IN) + len(SOURCE) * len(sources)
@@ -97,12 +100,24 @@ class Program:
                 if s.norm is not None and s.norm.num_features != c:
                     raise ValueError("a batch norm does not fit the channels of its input")
                 q = s.dense.kernel_size[0] if s.dense is not None else 1
+                size_of = {"kernel": torch.Size((ci, 1, s.kernel, s.kernel)), "matrix": torch.Size((c, ci, q, q))}
+                if s.kind == "phases":
+                    size_of = {"kernel": torch.Size((c // 2, ci, 1, 1)), "matrix": torch.Size((c - c // 2, ci, 1, 1))}
+                size_of |= {"gamma": torch.Size((c,)), "beta": torch.Size((c,))}
                 pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind in POOLS else None
                 size = batch * ho * wo * c
                 slot = Slot(
-                    begin + len(body), -1 if pool else len(self.kept), len(self.tangents), self.stats, pool, (), s
+                    begin + len(body),
+                    -1 if pool else len(self.kept),
+                    len(self.tangents),
+                    self.stats,
+                    pool,
+                    s.roles,
+                    c,
+                    s,
                 )
-                slot.weights = s.roles
+                self.sizes += [size_of[role] for role in s.roles]
+                self.single |= s.norm is not None and batch * ho * wo == 1
                 self.slots.append(slot)
                 self.kept += [] if pool else [size]
                 self.tangents.append(size)
@@ -121,6 +136,18 @@ class Program:
             words += [0, 0, 0, source[2], source[3], source[1]]
         self._blank = array("q", words + body)
         self._blank[IN["words"]] = len(self._blank)
+
+    def fits(self, weights: Sequence[Tensor]) -> bool:
+        """Tell whether weights and running statistics are what the words say: the kernels read and write by address."""
+        if not all(w.shape == size for w, size in zip(weights, self.sizes, strict=True)):
+            return False
+        held = (t for s in self.slots if s.stage.norm is not None for t in _running(s.stage.norm))
+        return all(t.dtype == self.dtype and t.dim() == 1 and t.is_contiguous() for t in held) and all(
+            t.numel() == slot.channels
+            for slot in self.slots
+            if slot.stage.norm is not None
+            for t in _running(slot.stage.norm)
+        )
 
     @property
     def pools(self) -> list[tuple[int, str, int, int, int]]:
@@ -160,6 +187,10 @@ class Program:
                 if batch:
                     words[at + AT["stats"]] = pooled.stats.data_ptr()
         return words
+
+
+def _running(norm: torch.nn.BatchNorm2d) -> list[Tensor]:
+    return [t for t in (norm.running_mean, norm.running_var) if t is not None]
 
 
 def bits(value: float) -> int:

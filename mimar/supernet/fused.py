@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -23,25 +23,27 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from mimar.core.errors import UsageError
 from mimar.kernels import native
 from mimar.kernels.bundled import bundled
+from mimar.kernels.memory import version
 from mimar.kernels.node import Pools, join, node
 from mimar.kernels.programs import POOLS, Program, Term
 from mimar.kernels.rerouted import Rerouted
 from mimar.kernels.stages import Chain, Stage, conv_size
 from mimar.space.modules import OneOf, SomeOf
-from mimar.supernet.bundles import Bundle, bundle
+from mimar.supernet.bundles import HOOKS, Bundle, bundle
 from mimar.supernet.reference import OneByOne, added
 
 PLANS = 1024  # of one model: sampled paths ask for ever new ones
-GLOBAL_HOOKS = (torch_module._global_forward_hooks, torch_module._global_forward_pre_hooks)
+GLOBAL_HOOKS = tuple(getattr(torch_module, f"_global{name}") for name in HOOKS)
 
 
 @dataclass(frozen=True)
 class Fused:
-    """The engine that runs the options of a node together on the compiled kernels, where they serve.
+    """The engine that runs the options of a node together: on the compiled kernels, or in bundled calls of torch.
 
     `recompute`: keep nothing but the inputs of nodes for the way back and make the rest again: a third more time, for a
     fraction of the memory. `budget` (GiB): keep what fits into it, in the order of execution, and make the rest again.
-    Values are the same to the last bit with every setting. Raises UsageError for a negative budget.
+    Values are the same to the last bit with every setting; bundled calls of torch keep what autograd keeps.
+    Raises UsageError for a negative budget.
     """
 
     recompute: bool = False
@@ -50,6 +52,10 @@ class Fused:
     def __post_init__(self) -> None:
         if self.budget is not None and not self.budget >= 0:
             raise UsageError(f"Fused.budget is {self.budget!r}; it must be at least 0 GiB, or None for no limit")
+
+    def anew(self, model: nn.Module) -> None:
+        """Forget what was found out about a model: it may have changed."""
+        _MEMORY.pop(model, None)
 
     def begin(self, model: nn.Module, gates: Mapping[str, Tensor], *, update: bool) -> OneByOne:
         """Return the execution of one call of `model` under `gates`: {choice name: (options,) tensor}."""
@@ -118,7 +124,7 @@ class Together(OneByOne):
         self.pools: Pools = {}
         self.pooled: dict[Any, Tensor] = {}
         self.coefs: dict[Any, tuple[Tensor, Any]] = {}
-        self.layouts: dict[int, tuple[Tensor, Tensor]] = {}
+        self.layouts: dict[Any, tuple[Tensor, Tensor]] = {}
         self.counted: list[Tensor] = []
         self.moved: list[tuple[nn.BatchNorm2d, Tensor, int]] = []
 
@@ -175,8 +181,10 @@ class Together(OneByOne):
         if plan.program is None or self._hooked(edges):
             return None
         xs = [self._laid(x) for x in sources.values()]
+        weights = [held[name].contiguous() for held, name in plan.weights]
+        if plan.program.single or not plan.program.fits(weights):
+            return None  # the reference says why
         xs += [self._pooled(xs[i], stage) for i, stage in plan.pools]
-        weights = [held[name] for held, name in plan.weights]
         if not (native.serves(coef, *xs, *weights) if compiled else _bundles(plan.program, coef, *xs, *weights)):
             return None
         if compiled:
@@ -200,16 +208,19 @@ class Together(OneByOne):
         """Return the normed pool of `x`, made once for all edges that leave it; each edge's own statistics move alike."""
         norm = stage.norm
         assert norm is not None
-        key = (id(x), stage.kind, stage.kernel, stage.stride, norm.eps)
-        program = self.memory.pools.get((x.shape, x.dtype, *key[1:]))
+        key = (id(x), version(x), stage.kind, stage.kernel, stage.stride, norm.eps)
+        program = self.memory.pools.get((x.shape, x.dtype, *key[2:]))
         if program is None:
-            program = Program([Term(0, 0, (stage,))], [x.shape], x.dtype, 1)
-            self.memory.pools[x.shape, x.dtype, *key[1:]] = program
+            own = nn.BatchNorm2d(
+                x.shape[1], norm.eps, affine=False, track_running_stats=False
+            )  # of nobody's statistics
+            program = Program([Term(0, 0, (replace(stage, norm=own),))], [x.shape], x.dtype, 1)
+            self.memory.pools[x.shape, x.dtype, *key[2:]] = program
         if key not in self.pooled:
             one = torch.ones(1, dtype=x.dtype)
             self.pooled[key] = node(program, one, [x], (), self.pools, update=False)
         if self.update and norm.running_mean is not None:
-            stats = self.pools[id(x), stage.kind, stage.kernel, stage.stride, stage.dilation][1].stats
+            stats = self.pools[id(x), version(x), stage.kind, stage.kernel, stage.stride, stage.dilation][1].stats
             y = self.pooled[key]
             self.moved.append((norm, stats, y.numel() // y.shape[1]))
         return self.pooled[key]
@@ -217,6 +228,7 @@ class Together(OneByOne):
     def _coefficients(self, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> tuple[Tensor, Any]:
         """Return the coefficient of every option, q_i·p_io, and which of them are active (None: all)."""
         names = (outer and outer.name, *(e.name if isinstance(e, OneOf) else None for e, _ in edges), edges[0][1].dtype)
+        names = (torch.is_grad_enabled(), *names)
         found = self.coefs.get(names)
         if found is not None:
             return found
@@ -237,7 +249,7 @@ class Together(OneByOne):
             else:
                 parts.append(x.new_ones(1) if gate is None else gate[i : i + 1])
                 runs.append(True)
-        coef = parts[0] if len(parts) == 1 else torch.cat(parts)
+        coef = parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
         active = None if all(runs) else tuple(runs)
         self.coefs[names] = coef, active
         return coef, active
@@ -289,6 +301,8 @@ class Together(OneByOne):
             if share and _shared(term.chain):
                 stage = term.chain[0]
                 b, c, h, w = shapes[term.source]
+                if b * conv_size(h, stage.stride) * conv_size(w, stage.stride) == 1:
+                    return Plan(None)  # one number a channel: the reference refuses it
                 pools.append((term.source, stage))
                 shapes.append(torch.Size((b, c, conv_size(h, stage.stride), conv_size(w, stage.stride))))
                 terms[n] = Term(len(shapes) - 1, term.coef, ())
@@ -321,9 +335,10 @@ class Together(OneByOne):
         """Return `x` channels last, converted once for all nodes that read it."""
         if x.is_contiguous(memory_format=torch.channels_last):
             return x
-        found = self.layouts.get(id(x))
+        key = id(x), version(x)
+        found = self.layouts.get(key)
         if found is None:
-            found = self.layouts[id(x)] = (x, x.contiguous(memory_format=torch.channels_last))
+            found = self.layouts[key] = (x, x.contiguous(memory_format=torch.channels_last))
         return found[1]
 
 

@@ -42,6 +42,8 @@ class Supernet:
     def __init__(self, model: nn.Module, *, engine: Engine | None = None) -> None:
         self.model = model
         self.engine: Engine = Fused() if engine is None else engine
+        if isinstance(self.engine, Fused):
+            self.engine.anew(model)
         self.space: Space = of(model)
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.weight_names = tuple(trained)

@@ -170,6 +170,16 @@ def test_an_input_that_stands_twice_in_one_sum(engine: str) -> None:
     _agrees_with_reference(made(lambda: headed(Node())), (pictures(3, 2, 5, 4),), build, BOTH, 0)
 
 
+@pytest.mark.parametrize("name", [*USERS, "odd sides", "edges of cells"])
+def test_without_the_library_they_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing was compiled the options still run together, in torch."""
+    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "execute", None)
+    net, shape = SHAPES.get(name, ("", (3, 2, 5, 4)))
+    model = made(lambda: nets.named(net, in_channels=2, classes=3)) if net else made(USERS[name])
+    _agrees_with_reference(model, (pictures(*shape),), Supernet, BOTH[:1], 0)
+
+
 @pytest.mark.parametrize("engine", [Fused(recompute=True), Fused(budget=1e-5)], ids=["recomputed", "budget"])
 def test_recomputation_changes_no_bit(engine: Fused) -> None:
     model = made(lambda: nets.named("darts-small:channels=4,nodes=2", in_channels=2, classes=3))

@@ -26,9 +26,9 @@ template <class T, int V> struct Vectors {
   static INLINE void store(T *p, vec v) { *reinterpret_cast<loose *>(p) = v; }
   static INLINE vec zero() { return vec{}; }
   static INLINE vec splat(T s) { return vec{} + s; }
-  static INLINE vec positive(vec v) { return v > zero() ? v : zero(); }
-  // v where mask is above zero, else 0
-  static INLINE vec where(vec mask, vec v) { return mask > zero() ? v : zero(); }
+  static INLINE vec positive(vec v) { return v <= zero() ? zero() : v; }  // NaN stays NaN
+  // v but 0 where mask is 0 or less
+  static INLINE vec where(vec mask, vec v) { return mask <= zero() ? zero() : v; }
 };
 
 // A picture in scratch memory: rows of pixels of `channels` numbers each, `channels` a multiple of V.
