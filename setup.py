@@ -9,6 +9,7 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, ExecError
 
 HERE = Path("mimar/kernels/csrc")
 SETS = {"generic": (16, [])}
@@ -52,7 +53,7 @@ class Build(build_ext):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     self.spawn([*command, "-o", str(target)])
                     return str(target)
-                except Exception as error:  # the compiler's own exceptions differ by version
+                except (CompileError, ExecError) as error:
                     found = error
             raise found
 
@@ -64,7 +65,7 @@ class Build(build_ext):
             try:
                 self.spawn([*self.compiler.compiler_so_cxx, "-shared", *openmp, *objects, "-o", target])
                 return
-            except Exception:
+            except (CompileError, ExecError):
                 if not openmp:
                     raise
 

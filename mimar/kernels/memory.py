@@ -85,7 +85,7 @@ def empty(shape: torch.Size, dtype: torch.dtype) -> Tensor:
     if b * c * h * w * TYPES[dtype].itemsize < SMALL:
         return torch.empty(shape, dtype=dtype, memory_format=torch.channels_last)
     storage = POOL.take(b * c * h * w, dtype).untyped_storage()
-    return torch.empty(0, dtype=dtype).set_(storage, 0, shape, (h * w * c, 1, w * c, c))  # type: ignore[call-overload, no-any-return]
+    return torch.empty(0, dtype=dtype).set_(storage, 0, shape, (h * w * c, 1, w * c, c))
 
 
 def version(x: Tensor) -> int:

@@ -216,18 +216,23 @@ class Together(OneByOne):
             )  # of nobody's statistics
             program = Program([Term(0, 0, (replace(stage, norm=own),))], [x.shape], x.dtype, 1)
             self.memory.pools[x.shape, x.dtype, *key[2:]] = program
-        if key not in self.pooled:
+        place = (torch.is_grad_enabled(), *key)
+        if place not in self.pooled:
             one = torch.ones(1, dtype=x.dtype)
-            self.pooled[key] = node(program, one, [x], (), self.pools, update=False)
+            self.pooled[place] = node(program, one, [x], (), self.pools, update=False)
         if self.update and norm.running_mean is not None:
             stats = self.pools[id(x), version(x), stage.kind, stage.kernel, stage.stride, stage.dilation][1].stats
-            y = self.pooled[key]
+            y = self.pooled[place]
             self.moved.append((norm, stats, y.numel() // y.shape[1]))
-        return self.pooled[key]
+        return self.pooled[place]
 
     def _coefficients(self, edges: Sequence[tuple[nn.Module, Tensor]], outer: SomeOf | None) -> tuple[Tensor, Any]:
         """Return the coefficient of every option, q_i·p_io, and which of them are active (None: all)."""
-        names = (outer and outer.name, *(e.name if isinstance(e, OneOf) else None for e, _ in edges), edges[0][1].dtype)
+        names: tuple[Any, ...] = (
+            outer and outer.name,
+            *(e.name if isinstance(e, OneOf) else None for e, _ in edges),
+            edges[0][1].dtype,
+        )
         names = (torch.is_grad_enabled(), *names)
         found = self.coefs.get(names)
         if found is not None:
@@ -335,7 +340,7 @@ class Together(OneByOne):
         """Return `x` channels last, converted once for all nodes that read it."""
         if x.is_contiguous(memory_format=torch.channels_last):
             return x
-        key = id(x), version(x)
+        key = id(x), version(x), torch.is_grad_enabled()
         found = self.layouts.get(key)
         if found is None:
             found = self.layouts[key] = (x, x.contiguous(memory_format=torch.channels_last))
