@@ -182,7 +182,7 @@ class Together(OneByOne):
             return None
         xs = [self._laid(x) for x in sources.values()]
         weights = [held[name].contiguous() for held, name in plan.weights]
-        if plan.program.single or not plan.program.fits(weights):
+        if plan.program.single or (compiled and not plan.program.fits(weights)):
             return None  # the reference says why
         xs += [self._pooled(xs[i], stage) for i, stage in plan.pools]
         if not (native.serves(coef, *xs, *weights) if compiled else _bundles(plan.program, coef, *xs, *weights)):
