@@ -420,12 +420,7 @@ def test_what_is_not_finite_stays_so(value: float) -> None:
             assert not bool((ours & ~theirs).any())  # what is finite here is finite there
 
 
-BUFFERS = ("type of a buffer", "shape of a buffer")
-MISFITS = [pytest.param(what, marks=()) for what in BUFFERS]
-MISFITS += [pytest.param("shape of a weight", marks=()), "type of a weight"]
-
-
-@pytest.mark.parametrize("what", MISFITS)
+@pytest.mark.parametrize("what", ["shape of a weight", "type of a weight", "type of a buffer", "shape of a buffer"])
 def test_tensors_that_do_not_fit_are_refused(what: str) -> None:
     """The kernels read memory by address: what torch would refuse must not reach them."""
     for engine in ENGINES:
@@ -444,3 +439,28 @@ def test_one_picture_of_one_pixel_in_evaluation() -> None:
     with isolated(0):
         net = nets.named("darts-small:channels=3,nodes=2", in_channels=2, classes=3).double()
     agree(*(measured(net, engine, pictures(1, 2, 1, 1), training=False) for engine in ENGINES))
+
+
+@known("a relu that works in place is taken for one that does not")
+def test_an_option_that_changes_its_input() -> None:
+    """Whether that is wise or not: the options after it see what it left, as in the reference."""
+
+    def make() -> nn.Module:
+        first = nn.Sequential(nn.ReLU(inplace=True), nn.Conv2d(C, C, 1, bias=False))
+        return nn.Sequential(OneOf({"a": first, "b": block(3), "skip": nn.Identity()}, name="c"))
+
+    nets = [Supernet(model(make), engine=engine) for engine in ENGINES]
+    with torch.no_grad():
+        torch.testing.assert_close(*(n.call(n.weights, gates_of(n), pictures()) for n in nets))
+
+
+@known("an edge whose gates are all zero is left out, where the reference runs its first option for the shape")
+def test_an_edge_of_zeros_beside_others_moves_the_same_statistics() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(SomeOf({"0": choice("c"), "1": choice("d")}, k=1, name="n"))
+
+    nets = [Supernet(model(make), engine=engine) for engine in ENGINES]
+    results = [
+        n.call(n.weights, {**gates_of(n), "c": torch.zeros(4).double()}, pictures(), update=True)[1] for n in nets
+    ]
+    agree(*map(list, results))
