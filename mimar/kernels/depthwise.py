@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
@@ -176,9 +176,9 @@ def _register(direction: Direction, schema: str, size: Callable[..., Size]) -> A
     def fake(a: Tensor, b: Tensor, *words: int) -> Tensor:
         return _empty(direction, size(a, b, *words), a)
 
-    torch.library.define(f"mimar::{name}", schema.removeprefix(name), tags=torch.Tag.pt2_compliant_tag)
-    torch.library.impl(f"mimar::{name}", "default", real)
-    torch.library.register_fake(f"mimar::{name}", fake)
+    library.define(f"mimar::{name}", schema.removeprefix(name), tags=torch.Tag.pt2_compliant_tag)
+    library.impl(f"mimar::{name}", "default", real)
+    library.register_fake(f"mimar::{name}", fake)
     return getattr(torch.ops.mimar, name).default
 
 
@@ -229,6 +229,6 @@ def _back_of_weight(ctx: Any, u: Tensor) -> tuple[Tensor | None, ...]:
     return g_x, _output(x, u, *ctx.words) if needs[1] else None, *(None,) * 3
 
 
-torch.library.register_autograd("mimar::depthwise", _back, setup_context=_keep)
-torch.library.register_autograd("mimar::depthwise_input", _back_of_input, setup_context=_keep)
-torch.library.register_autograd("mimar::depthwise_weight", _back_of_weight, setup_context=_keep)
+library.register_autograd("mimar::depthwise", _back, setup_context=_keep)
+library.register_autograd("mimar::depthwise_input", _back_of_input, setup_context=_keep)
+library.register_autograd("mimar::depthwise_weight", _back_of_weight, setup_context=_keep)

@@ -26,7 +26,7 @@ class Pass(IntEnum):
 
 
 @cache
-def library() -> ctypes.CDLL | None:
+def compiled() -> ctypes.CDLL | None:
     """Return the compiled library, or None where it was not built or belongs to another version."""
     path = Path(__file__).with_name("_native.so")
     try:
@@ -45,7 +45,7 @@ def library() -> ctypes.CDLL | None:
 @cache
 def instruction_set() -> int:
     """Return the number in `SETS` of the best instruction set that torch uses here too; −1 where nothing was built."""
-    found = library()
+    found = compiled()
     used = CAPABILITY.get(torch.backends.cpu.get_cpu_capability(), 0)
     return -1 if found is None else min(int(found.mimar_best()), used)
 
@@ -58,14 +58,14 @@ def described() -> str:
 
 def execute(words: array[int], what: Pass) -> None:
     """Run a program; its addresses must stay alive meanwhile. Threads follow torch's setting."""
-    found = library()
+    found = compiled()
     assert found is not None
     found.mimar_execute(words.buffer_info()[0], int(what), instruction_set())
 
 
 def depthwise(words: array[int]) -> None:
     """Run one call of csrc/single.h; its addresses must stay alive meanwhile."""
-    found = library()
+    found = compiled()
     assert found is not None
     found.mimar_depthwise(words.buffer_info()[0], instruction_set())
 
@@ -74,7 +74,7 @@ def serves(*tensors: torch.Tensor) -> bool:
     """Tell whether the compiled kernels can work on these tensors: float32 or float64, one type, in main memory."""
     kind = tensors[0].dtype
     return (
-        library() is not None
+        compiled() is not None
         and kind in (torch.float32, torch.float64)
         and all(t.dtype == kind and t.device.type == "cpu" for t in tensors)
     )

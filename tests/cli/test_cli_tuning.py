@@ -11,7 +11,7 @@ import pytest
 from mimar.cli import tuning
 from mimar.kernels import native, table
 
-pytestmark = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+pytestmark = pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 
 
 @pytest.fixture(autouse=True)

@@ -195,7 +195,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_without_the_library_the_supernet_equals_the_reference(
     name: str, runs: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "compiled", lambda: None)
     _agrees_with_reference(small(name), (pictures(),), Supernet, (torch.float64,), 0)
     assert runs and min(runs) > 1
 

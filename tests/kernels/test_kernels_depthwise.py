@@ -11,7 +11,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.nn import functional as F
 
 from mimar.core.errors import DataError, UsageError
@@ -22,7 +22,7 @@ from mimar.kernels.depthwise import depthwise, depthwise_input, depthwise_weight
 WAYS = ("torch", *native.SETS)
 SHAPES = ((2, 5, 7, 6), (1, 20, 1, 9), (3, 16, 5, 1), (1, 33, 1, 1), (2, 1, 8, 8), (2, 8, 4, 5), (1, 64, 3, 19))
 CASES = [*itertools.product((3, 5, 7), (1, 2), (1, 2)), (1, 1, 1), (9, 3, 2), (5, 3, 1)]  # kernel, stride, dilation
-needs_compiled = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+needs_compiled = pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 Triple = tuple[Tensor, Tensor, Tensor]
 
 
@@ -30,7 +30,7 @@ def use(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
     """Let one way serve, whatever the table says; skip where it is not here."""
     if way != "torch":
         number = native.SETS.index(way)
-        if native.library() is None or native.library().mimar_best() < number:
+        if native.compiled() is None or native.compiled().mimar_best() < number:
             pytest.skip(f"no compiled kernels for {way} here")
         monkeypatch.setattr(native, "instruction_set", lambda: number)
     monkeypatch.setattr(module, "_ours", lambda *asked: way != "torch")
@@ -91,7 +91,7 @@ def test_values_and_two_derivatives(way: str, k: int, stride: int, dilation: int
 def test_derivatives_of_all_three_by_differences(
     k: int, stride: int, dilation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if native.library() is not None:
+    if native.compiled() is not None:
         use(monkeypatch, native.described())
     x, w, g = triple((2, 2, 5, 3), k, stride)
     for function, inputs in (
@@ -189,7 +189,7 @@ def test_threads_share_the_work_evenly(way: str, restored_threads: None) -> None
 def test_instruction_sets_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = triple((3, 37, 9, 8), 5, 2)
     found = []
-    for way in native.SETS[: native.library().mimar_best() + 1]:
+    for way in native.SETS[: native.compiled().mimar_best() + 1]:
         with monkeypatch.context() as patch:
             use(patch, way)
             found.append(everything(depthwise, parts, 2, 2))
@@ -203,9 +203,9 @@ def test_instruction_sets_agree(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_operators_are_registered_rightly(stride: int) -> None:
     x, w, g = triple((2, 5, 7, 1), 3, stride)
     known = torch.ops.mimar
-    torch.library.opcheck(known.depthwise.default, (x, w, stride, 2))
-    torch.library.opcheck(known.depthwise_input.default, (g, w, 7, 1, stride, 2))
-    torch.library.opcheck(known.depthwise_weight.default, (x, g, 3, stride, 2))
+    library.opcheck(known.depthwise.default, (x, w, stride, 2))
+    library.opcheck(known.depthwise_input.default, (g, w, 7, 1, stride, 2))
+    library.opcheck(known.depthwise_weight.default, (x, g, 3, stride, 2))
 
 
 def test_meta_tensors_have_shape_and_strides() -> None:
@@ -274,7 +274,7 @@ def test_the_table_decides_each_direction(ours: bool, monkeypatch: pytest.Monkey
 
 
 def test_the_twin_serves_where_nothing_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "compiled", lambda: None)
     monkeypatch.setattr(module, "compiled", None)
     parts = triple((2, 5, 7, 6), 3, 2)
     assert worst(everything(depthwise, parts, 2, 1), everything(unfolded, parts, 2, 1)) < 1e-12

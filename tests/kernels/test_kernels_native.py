@@ -11,12 +11,12 @@ import torch
 
 from mimar.kernels import native, programs
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+built = pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 
 
 @built
 def test_the_library_is_of_this_version_and_described() -> None:
-    found = native.library()
+    found = native.compiled()
     assert found is not None and found.mimar_interface() == native.INTERFACE
     assert native.described() == native.SETS[native.instruction_set()]
 
@@ -24,16 +24,16 @@ def test_the_library_is_of_this_version_and_described() -> None:
 @built
 def test_a_library_of_another_version_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "INTERFACE", native.INTERFACE + 1)
-    assert native.library.__wrapped__() is None
+    assert native.compiled.__wrapped__() is None
 
 
 def test_without_a_library_the_twins_serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native, "__file__", str(tmp_path / "native.py"))
-    absent = native.library.__wrapped__
+    absent = native.compiled.__wrapped__
     assert absent() is None
     (tmp_path / "_native.so").write_bytes(b"not a library")
     assert absent() is None
-    monkeypatch.setattr(native, "library", absent)
+    monkeypatch.setattr(native, "compiled", absent)
     monkeypatch.setattr(native, "instruction_set", native.instruction_set.__wrapped__)
     assert native.instruction_set() == -1 and native.described() == "torch"
     assert not native.serves(torch.ones(2))
@@ -63,7 +63,7 @@ def test_threads_follow_torch_where_they_pay() -> None:
 def test_one_openmp_serves_both() -> None:
     """Two of them in one process would fight for the cores."""
     code = (
-        "import torch\nfrom mimar.kernels import native\nassert native.library()\n"
+        "import torch\nfrom mimar.kernels import native\nassert native.compiled()\n"
         "maps = open('/proc/self/maps').read().split()\n"
         "print(len({path for path in maps if 'libgomp' in path or 'libomp' in path or 'libiomp' in path}))"
     )

@@ -103,7 +103,7 @@ def test_the_variable_names_the_table_in_use(tmp_path: Path, monkeypatch: pytest
         table.current()
 
 
-@pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+@pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 def test_an_operator_says_what_is_wrong_with_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(table.VARIABLE, str(made(tmp_path, format=7)))
     with pytest.raises(DataError, match=r"table.json is not a table of kernels"):

@@ -235,7 +235,7 @@ def step(model: nn.Module, engine: Any) -> Tensor:
     return y.detach()
 
 
-@pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+@pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 @pytest.mark.parametrize("name", FAMILIES)
 def test_at_least_95_percent_of_the_options_run_together(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with isolated(0):
@@ -255,7 +255,7 @@ def test_at_least_95_percent_of_the_options_run_together(name: str, monkeypatch:
     torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+@pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 def test_one_unknown_option_does_not_stop_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     own = S(nn.SiLU(), conv())
     model = S(

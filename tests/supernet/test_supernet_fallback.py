@@ -24,7 +24,7 @@ LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 def known(reason: str, **more: Any) -> Any:
     """Mark a test of what is known to be wrong; it fails as soon as it is right."""
-    return pytest.mark.xfail(native.library() is not None, reason=reason, strict=True, **more)
+    return pytest.mark.xfail(native.compiled() is not None, reason=reason, strict=True, **more)
 
 
 C = 4
@@ -89,7 +89,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_the_kernels_run_where_nothing_stands_against_it(passes: list[Any]) -> None:
     agree(*(measured(model(), engine) for engine in ENGINES))
-    assert bool(passes) == (native.library() is not None)
+    assert bool(passes) == (native.compiled() is not None)
 
 
 def near(truth: list[Tensor], found: list[Tensor], reference: list[Tensor]) -> None:
@@ -122,7 +122,7 @@ def test_gates_of_another_type(passes: list[Any]) -> None:
 
 
 def test_the_library_may_be_absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "compiled", lambda: None)
     monkeypatch.setattr(native, "execute", None)
     agree(*(measured(model(), engine) for engine in ENGINES))
 
@@ -236,7 +236,7 @@ def test_calls_without_gradients(mode: Any, passes: list[Any]) -> None:
     nets = [Supernet(model(), engine=engine) for engine in ENGINES]
     with mode():
         torch.testing.assert_close(*(n.call(n.weights, gates_of(n), pictures()) for n in nets))
-    assert bool(passes) == (native.library() is not None)
+    assert bool(passes) == (native.compiled() is not None)
 
 
 def test_the_search_for_anomalies() -> None:

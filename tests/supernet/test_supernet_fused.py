@@ -25,7 +25,7 @@ from mimar.testing import check_supernet
 from mimar.testing.expect import same_bits
 from mimar.testing.supernet import _agrees_with_reference
 
-built = pytest.mark.skipif(native.library() is None, reason="the compiled kernels were not built")
+built = pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 ENGINES = {
     "reference": Reference(),
     "fused": Fused(),
@@ -173,7 +173,7 @@ def test_an_input_that_stands_twice_in_one_sum(engine: str) -> None:
 @pytest.mark.parametrize("name", [*USERS, "odd sides", "edges of cells"])
 def test_without_the_library_they_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was compiled the options still run together, in torch."""
-    monkeypatch.setattr(native, "library", lambda: None)
+    monkeypatch.setattr(native, "compiled", lambda: None)
     monkeypatch.setattr(native, "execute", None)
     net, shape = SHAPES.get(name, ("", (3, 2, 5, 4)))
     model = made(lambda: nets.named(net, in_channels=2, classes=3)) if net else made(USERS[name])
@@ -211,7 +211,7 @@ def test_memory_is_given_back_and_recomputation_holds_less() -> None:
         gc.collect()
         assert memory.POOL.used == before
     assert held["reference"] == 0
-    if native.library() is not None:
+    if native.compiled() is not None:
         assert held["recomputed"] <= held["budget"] < held["fused"]
 
 
