@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,6 +33,25 @@ def norm(x: Sequence[Tensor]) -> float:
     if not x:
         return 0.0
     return float(torch.stack(torch._foreach_norm([a.detach() for a in x])).norm())
+
+
+def square(x: Sequence[Tensor]) -> Tensor:
+    """Return Σ x², a scalar tensor, whose derivatives go entry by entry: no vector of all of them is ever made."""
+    return _Square.apply(*x) if x else torch.zeros(())
+
+
+class _Square(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *x: Tensor) -> Tensor:
+        ctx.save_for_backward(*x)
+        return torch.stack(torch._foreach_norm(x)).square().sum()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Tensors:
+        twice = 2 * g
+        if torch.is_grad_enabled():  # torch's own derivative of the call below fails
+            return tuple(twice * a for a in ctx.saved_tensors)
+        return tuple(torch._foreach_mul(ctx.saved_tensors, twice))
 
 
 def zeros_like(x: Sequence[Tensor]) -> Tensors:

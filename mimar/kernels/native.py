@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-INTERFACE = 2  # of the layout of programs; `mimar_interface` of the library must agree
+INTERFACE = 3  # of the layout of programs; `mimar_interface` of the library must agree
 SETS = ("generic", "avx2", "avx512")
 CAPABILITY = {"AVX2": 1, "AVX512": 2}  # torch's words for the sets above the generic one
 

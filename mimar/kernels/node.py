@@ -19,7 +19,7 @@ from torch import Tensor
 from mimar.core.derivatives import DEPENDENCE_ONLY
 from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
-from mimar.kernels.programs import AT, IN, Kept, Pooled, Program, norms, pooled
+from mimar.kernels.programs import AT, IN, SOURCE, Kept, Pooled, Program, norms, pooled
 
 Pools = dict[Any, tuple[Tensor, Pooled]]
 
@@ -33,16 +33,17 @@ def node(
     *,
     update: bool,
     keep: bool = True,
+    shares: Sequence[Share | None] = (),
 ) -> Tensor:
     """Return y (B, C, H, W, channels last) of a node.
 
     `coef` (J,): the coefficients that the terms refer to; `xs`: the sources, channels last; `weights` in the order of the
     terms' stages. `pools` is shared by the nodes of one call: a pool of one source is made once. With `update` the running
     statistics of norms that look at the batch move, in place. Without `keep` the inputs of norms are not kept for the way
-    back but made again, bit for bit: a third of the time of a step for most of its memory. Raises RuntimeError on a third
-    derivative.
+    back but made again, bit for bit: a third of the time of a step for most of its memory. `shares`: those of sources that
+    are aliases made by `shared`. Raises RuntimeError on a third derivative.
     """
-    return _Node.apply(program, pools, update, keep, coef, *xs, *weights)[0]
+    return _Node.apply(program, pools, update, keep, shares, coef, *xs, *weights)[0]
 
 
 def join(xs: Sequence[Tensor]) -> Tensor:
@@ -54,7 +55,12 @@ class _Join(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *xs: Tensor) -> Tensor:
         ctx.sizes = [x.shape[1] for x in xs]
-        return torch.cat(xs, dim=1)
+        if not native.serves(*xs) or not all(x.is_contiguous(memory_format=torch.channels_last) for x in xs):
+            return torch.cat(xs, dim=1)
+        b, _, h, w = xs[0].shape
+        y = memory.empty(torch.Size((b, sum(ctx.sizes), h, w)), xs[0].dtype)
+        torch.cat([x.permute(0, 2, 3, 1) for x in xs], dim=3, out=y.permute(0, 2, 3, 1))
+        return y
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor, ...]:
@@ -71,6 +77,34 @@ class _Cut(torch.autograd.Function):
         return join(parts), None
 
 
+class Share:
+    """Where the nodes that read one tensor add up what comes back to it, in one buffer instead of a sum of many."""
+
+    __slots__ = ("sum", "walk")
+
+    def __init__(self) -> None:
+        self.walk = -1
+        self.sum: Tensor | None = None
+
+
+def shared(x: Tensor) -> tuple[Tensor, Share]:
+    """Return an alias of `x` that nothing but nodes may read, and what they share; pass both to every `node`."""
+    share = Share()
+    return _Shared.apply(x, share), share
+
+
+class _Shared(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, share: Share) -> Tensor:
+        ctx.share = share
+        return x.detach()
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, None]:
+        ctx.share.sum = None  # all who read it have come
+        return g, None
+
+
 class _Link:
     """What the derivative of the pass back leaves for the pass back that follows it in the same walk."""
 
@@ -84,19 +118,26 @@ class _Link:
 class _Node(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, program: Program, pools: Pools, update: bool, keep: bool, coef: Tensor, *tensors: Tensor
+        ctx: Any,
+        program: Program,
+        pools: Pools,
+        update: bool,
+        keep: bool,
+        shares: Sequence[Share | None],
+        coef: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         count = len(program.sources)
         xs, weights = tensors[:count], tensors[count:]
-        shared = {}
+        held = {}
         for key in program.pools:
             x = xs[key[0]]
             memo = (id(x), memory.version(x), *key[1:])
             if memo not in pools:
                 pools[memo] = (x, pooled(x, *key[1:]))
-            shared[key] = pools[memo][1]
+            held[key] = pools[memo][1]
         z = [memory.POOL.take(n, program.dtype) for n in program.kept]
-        kept = Kept(z, torch.empty(program.stats, dtype=torch.float64), norms(program), shared)
+        kept = Kept(z, torch.empty(program.stats, dtype=torch.float64), norms(program), held)
         y = memory.empty(program.shape, program.dtype)
         words = program.words(coef, xs, weights, kept, update)
         words[IN["y"]] = y.data_ptr()
@@ -105,13 +146,13 @@ class _Node(torch.autograd.Function):
             0
         )  # stands for this node where its derivative has to come before it; y itself may be changed
         ctx.set_materialize_grads(False)
-        ctx.program, ctx.norms, ctx.keys, ctx.link = program, kept.norms, list(shared), _Link()
+        ctx.program, ctx.norms, ctx.keys, ctx.link, ctx.shares = program, kept.norms, list(held), _Link(), shares
         ctx.save_for_backward(
             anchor,
             coef,
             *tensors,
             kept.stats,
-            *(t for p in shared.values() for t in (p.z, p.stats)),
+            *(t for p in held.values() for t in (p.z, p.stats)),
             *(z if keep else ()),
         )
         return y, anchor
@@ -121,8 +162,9 @@ class _Node(torch.autograd.Function):
         saved, program, link = ctx.saved_tensors, ctx.program, ctx.link
         inputs = 1 + len(program.sources) + _count(program)
         anchor, tensors, rest = saved[0], saved[1 : 1 + inputs], saved[1 + inputs :]
-        needs = _needed(ctx, 4, inputs)
+        needs = _needed(ctx, 5, inputs)
         walk = torch._C._current_graph_task_id()
+        shares = () if torch.is_grad_enabled() else _open(ctx.shares, walk)
         left, link.left = (link.left if link.walk == walk else []), []
         found: Any = [None] * inputs
         if gy is not None and (not left or torch.is_grad_enabled()):
@@ -131,11 +173,11 @@ class _Node(torch.autograd.Function):
                     program, ctx.norms, ctx.keys, link, needs, anchor, gy, len(tensors), *tensors, *rest
                 )
             else:
-                found = _back(program, ctx.norms, ctx.keys, needs, gy, tensors, rest)
+                found = _back(program, ctx.norms, ctx.keys, needs, gy, tensors, rest, shares)
             gy = None
         if left:
-            found = _after(found, program, ctx.norms, ctx.keys, needs, left, gy, tensors, rest)
-        return (None, None, None, None, *found)
+            found = _after(found, program, ctx.norms, ctx.keys, needs, left, gy, tensors, rest, shares)
+        return (None, None, None, None, None, *found)
 
 
 class _Back(torch.autograd.Function):
@@ -185,6 +227,14 @@ class _Back(torch.autograd.Function):
         return (*(None,) * 6, t_y, None, *(None,) * len(tensors))
 
 
+def _open(shares: Sequence[Share | None], walk: int) -> Sequence[Share | None]:
+    """Return the shares for this walk of autograd: what another one left is forgotten."""
+    for share in shares:
+        if share is not None and share.walk != walk:
+            share.walk, share.sum = walk, None
+    return shares
+
+
 def _count(program: Program) -> int:
     return sum(len(slot.weights) for slot in program.slots)
 
@@ -226,16 +276,27 @@ def _last(t: Tensor) -> Tensor:
     return t.contiguous(memory_format=torch.channels_last)
 
 
-def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequence[Tensor]) -> list[Tensor | None]:
-    """Make the gradients asked for, and write where they go."""
+def _targets(
+    program: Program, words: Any, needs: Sequence[bool], inputs: Sequence[Tensor], shares: Sequence[Share | None]
+) -> tuple[list[Tensor | None], list[Tensor]]:
+    """Make the gradients asked for, and write where they go; also return the sums that the program adds to."""
     found: list[Tensor | None] = [None] * len(inputs)
     if needs[0]:
         g = found[0] = torch.zeros_like(inputs[0])
         words[IN["g_coef"]] = g.data_ptr()
+    sums = []
     for i, at in enumerate(program.source_at, 1):
         if needs[i]:
-            g = found[i] = memory.empty(inputs[i].shape, program.dtype)
-            words[at + 2] = g.data_ptr()
+            share = shares[i - 1] if shares else None
+            if share is not None and share.sum is not None:
+                words[at + SOURCE["add"]] = 1
+                sums.append(share.sum)
+                g = share.sum
+            else:
+                g = found[i] = memory.empty(inputs[i].shape, program.dtype)
+                if share is not None:
+                    share.sum = g
+            words[at + SOURCE["g_x"]] = g.data_ptr()
     i = 1 + len(program.sources)
     for slot in program.slots:
         for role in slot.weights:
@@ -243,7 +304,7 @@ def _targets(program: Program, words: Any, needs: Sequence[bool], inputs: Sequen
                 g = found[i] = torch.empty_like(inputs[i], memory_format=torch.contiguous_format)
                 words[slot.at + AT["g_" + role]] = g.data_ptr()
             i += 1
-    return found
+    return found, sums
 
 
 def _back(
@@ -254,13 +315,14 @@ def _back(
     gy: Tensor,
     inputs: Sequence[Tensor],
     rest: Sequence[Tensor],
+    shares: Sequence[Share | None] = (),
 ) -> list[Tensor | None]:
     words, kept = _words(program, norms_, keys, inputs, rest)
     gy = _last(gy)
     words[IN["g_y"]] = gy.data_ptr()
-    found = _targets(program, words, needs, inputs)
+    found, sums = _targets(program, words, needs, inputs, shares)
     native.execute(words, Pass.BACKWARD)
-    del kept  # its memory was read until here
+    del kept, sums  # their memory was used until here
     return found
 
 
@@ -276,7 +338,7 @@ def _directions(program: Program, words: Any, directions: Sequence[Tensor | None
         words[IN["t_coef"]] = hold(d.contiguous())
     for i, at in enumerate(program.source_at, 1):
         if (d := directions[i]) is not None:
-            words[at + 1] = hold(_last(d))
+            words[at + SOURCE["t_x"]] = hold(_last(d))
     i = 1 + len(program.sources)
     for slot in program.slots:
         for role in slot.weights:
@@ -323,6 +385,7 @@ def _tangent_back(
     t_gy: Tensor | None,
     inputs: Sequence[Tensor],
     rest: Sequence[Tensor],
+    shares: Sequence[Share | None],
 ) -> list[Tensor | None]:
     gy, directions, (t_z, t_stats) = left
     words, kept = _words(program, norms_, keys, inputs, rest)
@@ -333,9 +396,9 @@ def _tangent_back(
     if t_gy is not None:
         alive.append(_last(t_gy))
         words[IN["t_g_y"]] = alive[-1].data_ptr()
-    found = _targets(program, words, needs, inputs)
+    found, sums = _targets(program, words, needs, inputs, shares)
     native.execute(words, Pass.TANGENT_BACKWARD)
-    del alive, kept
+    del alive, kept, sums
     return found
 
 
@@ -349,11 +412,12 @@ def _after(
     gy: Tensor | None,
     inputs: Sequence[Tensor],
     rest: Sequence[Tensor],
+    shares: Sequence[Share | None],
 ) -> Any:
     """Add the tangents of the pass back that waited, the first of them together with what came back to y."""
     with torch.no_grad():
         for waiting in left:
-            more = _tangent_back(program, norms_, keys, needs, waiting, gy, inputs, rest)
+            more = _tangent_back(program, norms_, keys, needs, waiting, gy, inputs, rest, shares)
             found = [a if b is None else b if a is None else a + b for a, b in zip(found, more, strict=True)]
             gy = None
     return _final(found, inputs)

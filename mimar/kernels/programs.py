@@ -28,7 +28,7 @@ def _numbered(names: str) -> dict[str, int]:
 
 # The fields of csrc/node.h's Head, Source and Stage, in their order.
 IN = _numbered("words is_double threads batch h w c terms sources coef t_coef g_coef y t_y g_y t_g_y")
-SOURCE = _numbered("x t_x g_x h w c")
+SOURCE = _numbered("x t_x g_x h w c add")
 AT = _numbered(
     "kind relu k s d q ci co h w ho wo norm batch eps momentum update kernel matrix gamma beta running_mean running_var "
     "stats z g_kernel g_matrix g_gamma g_beta t_kernel t_matrix t_gamma t_beta t_stats t_z"
@@ -133,7 +133,7 @@ class Program:
         head = [0, dtype == torch.float64, 0, batch, h, w, c, len(terms), len(sources)]
         words = [int(f) for f in head] + [0] * (len(IN) - len(head))
         for source in sources:
-            words += [0, 0, 0, source[2], source[3], source[1]]
+            words += [0, 0, 0, source[2], source[3], source[1], 0]
         self._blank = array("q", words + body)
         self._blank[IN["words"]] = len(self._blank)
 
@@ -248,6 +248,6 @@ def pooled(x: Tensor, kind: str, kernel: int, stride: int, dilation: int) -> Poo
     head = [0, x.dtype == torch.float64, threads(z.shape), batch, ho, wo, c, 1, 1] + [0] * 7
     stage = [KINDS.index(kind), 0, kernel, stride, dilation, 1, c, c, h, w, ho, wo, 1, 1] + [0] * (len(AT) - 14)
     stage[AT["stats"]], stage[AT["z"]] = stats.data_ptr(), z.data_ptr()
-    words = array("q", [int(n) for n in [*head, x.data_ptr(), 0, 0, h, w, c, 0, 0, 1, *stage]])
+    words = array("q", [int(n) for n in [*head, x.data_ptr(), 0, 0, h, w, c, 0, 0, 0, 1, *stage]])
     native.execute(words, Pass.POOL)
     return Pooled(z, stats)

@@ -23,8 +23,8 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from mimar.core.errors import UsageError
 from mimar.kernels import native
 from mimar.kernels.bundled import bundled
-from mimar.kernels.memory import version
-from mimar.kernels.node import Pools, join, node
+from mimar.kernels.memory import SMALL, version
+from mimar.kernels.node import Pools, Share, join, node, shared
 from mimar.kernels.programs import POOLS, Program, Term
 from mimar.kernels.rerouted import Rerouted
 from mimar.kernels.stages import Chain, Stage, conv_size
@@ -125,6 +125,8 @@ class Together(OneByOne):
         self.pooled: dict[Any, Tensor] = {}
         self.coefs: dict[Any, tuple[Tensor, Any]] = {}
         self.layouts: dict[Any, tuple[Tensor, Tensor]] = {}
+        self.aliases: dict[Any, tuple[Tensor, Tensor]] = {}
+        self.shares: dict[int, Share] = {}  # by the identity of an alias
         self.counted: list[Tensor] = []
         self.moved: list[tuple[nn.BatchNorm2d, Tensor, int]] = []
 
@@ -181,6 +183,7 @@ class Together(OneByOne):
         if plan.program is None or self._hooked(edges):
             return None
         xs = [self._laid(x) for x in sources.values()]
+        xs = [self._alias(x) for x in xs] if compiled else xs
         weights = [held[name].contiguous() for held, name in plan.weights]
         if plan.program.single or (compiled and not plan.program.fits(weights)):
             return None  # the reference says why
@@ -191,7 +194,8 @@ class Together(OneByOne):
             size = sum(plan.program.kept) * xs[0].element_size()
             keep = size <= self.left
             self.left -= size if keep else 0
-            y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update, keep=keep)
+            shares = [self.shares.get(id(x)) for x in xs]
+            y: Any = node(plan.program, coef, xs, weights, self.pools, update=self.update, keep=keep, shares=shares)
         else:
             y = bundled(plan.program, coef, xs, weights, update=self.update)
         if self.update:
@@ -219,7 +223,8 @@ class Together(OneByOne):
         place = (torch.is_grad_enabled(), *key)
         if place not in self.pooled:
             one = torch.ones(1, dtype=x.dtype)
-            self.pooled[place] = node(program, one, [x], (), self.pools, update=False)
+            y = node(program, one, [x], (), self.pools, update=False, shares=[self.shares.get(id(x))])
+            self.pooled[place] = self._alias(y)
         if self.update and norm.running_mean is not None:
             stats = self.pools[id(x), version(x), stage.kind, stage.kernel, stage.stride, stage.dilation][1].stats
             y = self.pooled[place]
@@ -345,6 +350,18 @@ class Together(OneByOne):
         if found is None:
             found = self.layouts[key] = (x, x.contiguous(memory_format=torch.channels_last))
         return found[1]
+
+
+    def _alias(self, x: Tensor) -> Tensor:
+        """Return what nodes read for `x`: an alias of it, so that what comes back to it is summed in one place."""
+        if not x.requires_grad or not torch.is_grad_enabled() or x.numel() * x.element_size() < SMALL:
+            return x
+        key = id(x), version(x)
+        if key not in self.aliases:
+            alias, share = shared(x)
+            self.aliases[key] = x, alias
+            self.shares[id(alias)] = share
+        return self.aliases[key][1]
 
 
 def _shared(chain: Chain) -> bool:

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from torch import Tensor
 
 from mimar.core.ranges import Range, validate
-from mimar.core.trees import Tensors, flat
+from mimar.core.trees import Tensors, square
 
 Rate = Annotated[float, Range(0.0, None)]
 
@@ -25,7 +25,7 @@ class WeightDecay:
         validate(self)
 
     def __call__(self, weights: Tensors, alphas: Tensors) -> Tensor:
-        return 0.5 * self.rate * flat(weights).square().sum()
+        return 0.5 * self.rate * square(weights)
 
 
 @dataclass(frozen=True)
@@ -40,4 +40,4 @@ class AlphaDecay:
         validate(self)
 
     def __call__(self, weights: Tensors, alphas: Tensors) -> Tensor:
-        return 0.5 * self.rate * flat(alphas).square().sum()
+        return 0.5 * self.rate * square(alphas)

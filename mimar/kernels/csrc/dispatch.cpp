@@ -12,7 +12,7 @@ Execute mimar_execute_avx2, mimar_execute_avx512;
 Depthwise mimar_depthwise_avx2, mimar_depthwise_avx512;
 #endif
 
-std::int64_t mimar_interface() { return 2; }  // raised with every change of the layout of programs
+std::int64_t mimar_interface() { return 3; }  // raised with every change of the layout of programs
 
 // 0 generic, 1 AVX2, 2 AVX-512
 std::int64_t mimar_best() {
@@ -20,7 +20,7 @@ std::int64_t mimar_best() {
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("fma"))
-    return 2;
+    return 3;
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
 #endif
   return 0;

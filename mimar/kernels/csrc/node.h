@@ -9,9 +9,9 @@
 #include <omp.h>
 #endif
 #include <initializer_list>
-#include "dense.h"
 #include "depthwise.h"
 #include "scalars.h"
+#include "winograd.h"
 
 namespace ISA {
 
@@ -32,7 +32,7 @@ struct Stage {
   void *t_z;
 };
 struct Term { int64_t source, coef, stages; };  // followed by its stages
-struct Source { const void *x, *t_x; void *g_x; int64_t h, w, c; };
+struct Source { const void *x, *t_x; void *g_x; int64_t h, w, c, add; };  // add: to what g_x holds
 struct Head {
   int64_t words, is_double, threads, batch, h, w, c, terms, sources;
   const void *coef, *t_coef; void *g_coef;
@@ -79,6 +79,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
   using B::load; using B::store; using B::zero; using B::splat; using B::positive; using B::where;
   using DW = Depthwise<T, V>;
   using DN = Dense<T, V>;
+  using WG = Winograd<T, V>;
 
   const Head &head;
   const Source *sources;
@@ -87,6 +88,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
   Array<char> seen;      // sources whose gradient has been begun
 
   explicit Node(const Head *h) : head(*h), sources(reinterpret_cast<const Source *>(h + 1)), terms(h->terms), first(h->terms), seen(h->sources) {
+    for (int64_t i = 0; i < head.sources; i++) seen[i] = sources[i].add != 0;
     const char *at = reinterpret_cast<const char *>(sources + head.sources);
     for (int64_t j = 0; j < head.terms; j++) {
       const Term *term = reinterpret_cast<const Term *>(at);
@@ -130,7 +132,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
     const Source *x;      // of the first stage; null in the others
     Stage *before;        // of the others
     int64_t cip, cop, mip, mid_channels, pad, urow, usize, osize, isize, grow, gsize, gpad;
-    bool dw, phases;
+    bool dw, phases, winograd;
     Array<T> kernel, flipped, matrix, turned;          // packed weights
     Array<T> t_kernel, t_flipped, t_matrix, t_turned;  // packed tangents
     Array<T> scale, shift, t_scale, t_shift;           // norm of the stage before
@@ -156,6 +158,14 @@ template <class T, int V> struct Node : Vectors<T, V> {
           const int64_t row = turn ? (n - 1 - t) * rows + o : t * rows + i;
           out[size_t(row * cp + (turn ? i : o))] = p[(o * s.ci + i) * n + t];
         }
+    return out;
+  }
+
+  static Array<T> transformed(Array<T> packed, bool winograd) {
+    if (!winograd) return packed;
+    const int64_t n = packed.size() / 9;
+    Array<T> out(16 * n);
+    WG::weights_in(packed.data(), out.data(), n);
     return out;
   }
 
@@ -200,6 +210,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
     k.mip = k.phases ? 2 * k.cip : k.cip, k.mid_channels = k.phases ? k.mip : s->ci;
     k.pad = k.phases ? 0 : k.dw ? s->d * (s->k / 2) : s->q / 2;
     k.urow = (s->w + 2 * k.pad + k.phases) * k.cip, k.usize = (s->h + 2 * k.pad + k.phases) * k.urow;
+    k.winograd = s->kind == CONV && !k.dw && WG::serves(s->q, s->ho, s->wo, s->ci, s->co);
     k.isize = s->ho * s->wo * k.mip, k.osize = s->ho * s->wo * k.cop;
     k.gpad = s->kind == MAXIMUM && s->s == 1 ? k.pad : s->q / 2, k.grow = (s->wo + 2 * k.gpad) * k.cop, k.gsize = (s->ho + 2 * k.gpad) * k.grow;
     if (k.phases) {
@@ -209,14 +220,14 @@ template <class T, int V> struct Node : Vectors<T, V> {
       if (tangent && back) k.t_turned = pack_phases(s->t_kernel, s->t_matrix, *s, true);
     } else if (s->kind == CONV) {
       if (s->k) k.kernel = pack_kernel(s->kernel, *s, false);
-      k.matrix = pack_matrix(s->matrix, *s, false);
+      k.matrix = transformed(pack_matrix(s->matrix, *s, false), k.winograd);
       if (back && s->k) k.flipped = pack_kernel(s->kernel, *s, true);
-      if (back) k.turned = pack_matrix(s->matrix, *s, true);
+      if (back) k.turned = transformed(pack_matrix(s->matrix, *s, true), k.winograd);
       if (tangent) {
         if (s->k) k.t_kernel = pack_kernel(s->t_kernel, *s, false);
-        k.t_matrix = pack_matrix(s->t_matrix, *s, false);
+        k.t_matrix = transformed(pack_matrix(s->t_matrix, *s, false), k.winograd);
         if (back && s->k) k.t_flipped = pack_kernel(s->t_kernel, *s, true);
-        if (back) k.t_turned = pack_matrix(s->t_matrix, *s, true);
+        if (back) k.t_turned = transformed(pack_matrix(s->t_matrix, *s, true), k.winograd);
       }
     } else {
       k.kernel = Array<T>(s->k * s->k * k.cip);
@@ -246,7 +257,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
   }
 
   // ---- pictures in scratch ----------------------------------------------------------------------------------------
-  enum Slot { U, TU, MID, TMID, OUT, TOUT, GZ, TGZ, GT, TGT, GU, TGU, GK, GM, INDEX };
+  enum Slot { U, TU, MID, TMID, OUT, TOUT, GZ, TGZ, GT, TGT, GU, TGU, GK, GM, INDEX, TILES };
   static T *scratch(Slot slot, int64_t n) { return static_cast<T *>(slots().get(slot, size_t(n) * sizeof(T))); }
   static T *cleared(Slot slot, int64_t n) {
     T *p = scratch(slot, n);
@@ -400,11 +411,15 @@ template <class T, int V> struct Node : Vectors<T, V> {
   static void dw(const Work &k, const T *u, const T *w, T *out, bool add) {
     DW::forward(u, k.urow, w, out, k.s->wo * k.cip, int(k.s->ho), int(k.s->wo), int(k.cip), int(k.s->k), int(k.s->s), int(k.s->d), add);
   }
+  static T *tiles(const Work &k) { return scratch(TILES, WG::room(int(k.s->ho), int(k.s->wo), k.cip, k.cop)); }
+
   // the dense part, from the depthwise one's output or from the padded input
   static void mul(const Work &k, const T *u, const T *mid, const T *w, T *out, bool add) {
     const Stage &s = *k.s;
     const auto from = k.dw || k.phases ? in(mid, s.wo * k.mip, k.mip) : in(u, k.urow, k.cip);
-    DN::forward(from, w, to(out, s.wo * k.cop, k.cop), int(s.ho), int(s.wo), int(k.mid_channels), int(k.cop), int(s.q), add);
+    const auto onto = to(out, s.wo * k.cop, k.cop);
+    if (k.winograd) WG::forward(from, w, onto, int(s.ho), int(s.wo), int(s.ci), k.cip, k.cop, add, tiles(k));
+    else DN::forward(from, w, onto, int(s.ho), int(s.wo), int(k.mid_channels), int(k.cop), int(s.q), add);
   }
 
   // z of one picture, in `out`
@@ -706,7 +721,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
     const bool to_kernel = s.g_kernel && !k.phases, to_matrix = s.g_matrix || (s.g_kernel && k.phases);
     if (!onward && !to_kernel && !to_matrix) return;
     const bool primal = n > 0 && tangent;  // the stages before need the gradient itself, too
-    const int64_t kernels = s.k * s.k * k.cip, matrices = s.q * s.q * k.mid_channels * k.cop;
+    const int64_t kernels = s.k * s.k * k.cip, matrices = (k.winograd ? 16 : s.q * s.q) * k.mid_channels * k.cop;
     const int64_t threads = head.threads < head.batch ? head.threads : head.batch;
     T *sums = static_cast<T *>(shared_slots().get(1, size_t((threads + 1) * (kernels + matrices)) * sizeof(T)));
     std::memset(sums, 0, size_t((threads + 1) * (kernels + matrices)) * sizeof(T));
@@ -761,12 +776,17 @@ template <class T, int V> struct Node : Vectors<T, V> {
           if (k.phases) spread(k, u, mid);
           if (k.phases && tangent) spread(k, tu, t_mid);
           const bool middle_ = k.dw || k.phases;
-          DN::weights(middle_ ? tight(mid) : wide(u), centre(last), gm, ho, wo, int(k.mid_channels), int(k.cop), int(s.q));
-          if (tangent) DN::weights(middle_ ? tight(t_mid) : wide(tu), centre(gz), gm, ho, wo, int(k.mid_channels), int(k.cop), int(s.q));
+          const auto correlate = [&](const Picture<const T> &from, const Picture<const T> &by) {
+            if (k.winograd) WG::weights(from, by, gm, ho, wo, int(s.ci), k.cip, k.cop, tiles(k));
+            else DN::weights(from, by, gm, ho, wo, int(k.mid_channels), int(k.cop), int(s.q));
+          };
+          correlate(middle_ ? tight(mid) : wide(u), centre(last));
+          if (tangent) correlate(middle_ ? tight(t_mid) : wide(tu), centre(gz));
         }
         if (!onward && !to_kernel) continue;
         const auto turn = [&](const T *from, const T *w, T *out, int64_t row, bool more) {
-          DN::forward(in(from, k.grow, k.cop), w, to(out, row, k.mip), ho, wo, int(s.co), int(k.mip), int(s.q), more);
+          if (k.winograd) WG::forward(in(from, k.grow, k.cop), w, to(out, row, k.mip), ho, wo, int(s.co), k.cop, k.mip, more, tiles(k));
+          else DN::forward(in(from, k.grow, k.cop), w, to(out, row, k.mip), ho, wo, int(s.co), int(k.mip), int(s.q), more);
         };
         if (k.dw) {
           const Place m = middle(k, gt), t_m = middle(k, tangent ? t_gt : gt);
@@ -822,9 +842,12 @@ template <class T, int V> struct Node : Vectors<T, V> {
       }
     } else if (to_matrix) {
       const int64_t taps = s.q * s.q;
+      const T *sum = total + kernels;
+      Array<T> plain;
+      if (k.winograd) plain = Array<T>(9 * s.ci * k.cop), WG::weights_out(sum, plain.data(), s.ci * k.cop), sum = plain.data();
       for (int64_t o = 0; o < s.co; o++)
         for (int64_t i = 0; i < s.ci; i++)
-          for (int64_t t = 0; t < taps; t++) static_cast<T *>(s.g_matrix)[(o * s.ci + i) * taps + t] = total[kernels + (t * s.ci + i) * k.cop + o];
+          for (int64_t t = 0; t < taps; t++) static_cast<T *>(s.g_matrix)[(o * s.ci + i) * taps + t] = sum[(t * s.ci + i) * k.cop + o];
     }
   }
 
