@@ -9,6 +9,7 @@ import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -58,13 +59,61 @@ class Slot:
     stage: Stage = field(repr=False)
 
 
+class Layout(NamedTuple):
+    """A stage on an input of known shape: its words, the sizes of its weights, the shape (C, H, W) of its output."""
+
+    words: tuple[int, ...]
+    roles: tuple[str, ...]
+    sizes: tuple[torch.Size, ...]
+    out: tuple[int, int, int]
+    pool: tuple[str, int, int, int] | None  # (kind, kernel, stride, dilation)
+
+
+def layout(s: Stage, ci: int, h: int, w: int) -> Layout:
+    """Return how a stage is laid out on an input (ci, h, w); raises ValueError where it does not fit."""
+    c, q = ci, s.dense.kernel_size[0] if s.dense is not None else 1
+    if s.kind == "conv":
+        if s.depthwise is not None and s.depthwise.in_channels != ci:
+            raise ValueError("a depthwise convolution does not fit the channels of its input")
+        if s.dense is None or s.dense.in_channels != ci:
+            raise ValueError("a convolution does not fit the channels of its input")
+        c = s.dense.out_channels
+    elif s.kind == "phases":
+        assert s.depthwise is not None and s.dense is not None
+        if s.dense.in_channels != ci:
+            raise ValueError("a convolution does not fit the channels of its input")
+        c = s.depthwise.out_channels + s.dense.out_channels
+    if s.norm is not None and s.norm.num_features != c:
+        raise ValueError("a batch norm does not fit the channels of its input")
+    size_of = {"kernel": torch.Size((ci, 1, s.kernel, s.kernel)), "matrix": torch.Size((c, ci, q, q))}
+    if s.kind == "phases":
+        size_of = {"kernel": torch.Size((c // 2, ci, 1, 1)), "matrix": torch.Size((c - c // 2, ci, 1, 1))}
+    size_of |= {"gamma": torch.Size((c,)), "beta": torch.Size((c,))}
+    ho, wo = conv_size(h, s.stride), conv_size(w, s.stride)
+    words = [KINDS.index(s.kind), int(s.relu), s.kernel, s.stride, s.dilation, q, ci, c, h, w, ho, wo]
+    pool = (s.kind, s.kernel, s.stride, s.dilation) if s.kind in POOLS else None
+    roles = s.roles
+    return Layout(
+        (*words, *[0] * (len(AT) - len(words))), roles, tuple(size_of[role] for role in roles), (c, ho, wo), pool
+    )
+
+
 class Program:
     """The words of one kind of node, for given shapes; `Program.shape` is that of the output (B, C, H, W).
 
     Raises ValueError where the chains do not fit the sources or each other.
     """
 
-    def __init__(self, terms: Sequence[Term], sources: Sequence[torch.Size], dtype: torch.dtype, coefs: int) -> None:
+    def __init__(
+        self,
+        terms: Sequence[Term],
+        sources: Sequence[torch.Size],
+        dtype: torch.dtype,
+        coefs: int,
+        known: dict[Any, Layout] | None = None,
+    ) -> None:
+        """Lay the terms out; `known` is kept by the caller who makes many programs of the same stages."""
+        known = {} if known is None else known
         self.terms, self.dtype, self.coefs = tuple(terms), dtype, coefs
         self.sources = tuple(sources)
         self.slots: list[Slot] = []
@@ -79,52 +128,36 @@ class Program:
         outs = set()
         batch = sources[0][0]
         for term in terms:
-            body += [term.source, term.coef, len(term.chain)]
+            body += (term.source, term.coef, len(term.chain))
             c, h, w = sources[term.source][1:]
             for n, s in enumerate(term.chain):
-                ci = c
-                if s.kind == "conv":
-                    if s.depthwise is not None and s.depthwise.in_channels != ci:
-                        raise ValueError("a depthwise convolution does not fit the channels of its input")
-                    if s.dense is None or s.dense.in_channels != ci:
-                        raise ValueError("a convolution does not fit the channels of its input")
-                    c = s.dense.out_channels
-                elif s.kind == "phases":
-                    assert s.depthwise is not None and s.dense is not None
-                    if s.dense.in_channels != ci:
-                        raise ValueError("a convolution does not fit the channels of its input")
-                    c = s.depthwise.out_channels + s.dense.out_channels
-                elif n:
+                key = s, c, h, w
+                laid = known.get(key)
+                if laid is None:
+                    laid = known[key] = layout(s, c, h, w)
+                if n and laid.pool:
                     raise ValueError("a pool must be the first stage of its chain")
-                ho, wo = conv_size(h, s.stride), conv_size(w, s.stride)
-                if s.norm is not None and s.norm.num_features != c:
-                    raise ValueError("a batch norm does not fit the channels of its input")
-                q = s.dense.kernel_size[0] if s.dense is not None else 1
-                size_of = {"kernel": torch.Size((ci, 1, s.kernel, s.kernel)), "matrix": torch.Size((c, ci, q, q))}
-                if s.kind == "phases":
-                    size_of = {"kernel": torch.Size((c // 2, ci, 1, 1)), "matrix": torch.Size((c - c // 2, ci, 1, 1))}
-                size_of |= {"gamma": torch.Size((c,)), "beta": torch.Size((c,))}
-                pool = (term.source, s.kind, s.kernel, s.stride, s.dilation) if s.kind in POOLS else None
-                size = batch * ho * wo * c
-                slot = Slot(
-                    begin + len(body),
-                    -1 if pool else len(self.kept),
-                    len(self.tangents),
-                    self.stats,
-                    pool,
-                    s.roles,
-                    c,
-                    s,
+                c, h, w = laid.out
+                size = batch * c * h * w
+                self.slots.append(
+                    Slot(
+                        begin + len(body),
+                        -1 if laid.pool else len(self.kept),
+                        len(self.tangents),
+                        self.stats,
+                        (term.source, *laid.pool) if laid.pool else None,
+                        laid.roles,
+                        c,
+                        s,
+                    )
                 )
-                self.sizes += [size_of[role] for role in s.roles]
-                self.single |= s.norm is not None and batch * ho * wo == 1
-                self.slots.append(slot)
-                self.kept += [] if pool else [size]
+                self.sizes += laid.sizes
+                self.single |= s.norm is not None and size == c
+                if not laid.pool:
+                    self.kept.append(size)
                 self.tangents.append(size)
                 self.stats += 2 * c
-                fields = [KINDS.index(s.kind), s.relu, s.kernel, s.stride, s.dilation, q, ci, c, h, w, ho, wo]
-                body += [int(f) for f in fields] + [0] * (len(AT) - len(fields))
-                h, w = ho, wo
+                body += laid.words
             outs.add((c, h, w))
         if len(outs) != 1:
             raise ValueError("the chains of one node give different shapes")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from mimar.nets.operations import DARTS, FactorizedReduce, build, check_counts, relu_conv_bn
+from mimar.nets.operations import DARTS, FactorizedReduce, build, check_counts, first, relu_conv_bn
 from mimar.space import S1, S2, S3, S4, Darts, OneOf, SomeOf, darts_choices, edge_operations, joined, total
 
 Operations = Sequence[str] | Mapping[str, Sequence[Sequence[str]]]
@@ -89,9 +88,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, in_channels, H, W)."""
-        s0 = s1 = self.stem(x).contiguous(
-            memory_format=torch.channels_last
-        )  # the layout in which convolutions are fast
+        s0 = s1 = first(self.stem, x)
         for cell in self.cells:
             s0, s1 = s1, cell(s0, s1)
         return self.head(s1)

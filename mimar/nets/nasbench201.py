@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from mimar.nets.operations import NASBENCH201, build, check_counts, relu_conv_bn
+from mimar.nets.operations import NASBENCH201, build, check_counts, first, relu_conv_bn
 from mimar.space import NASBENCH201_EDGES, NASBENCH201_OPERATIONS, NasBench201, OneOf, total
 
 PREFIX = "cell"
@@ -51,7 +50,7 @@ class Residual(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (B, outputs, ⌈H/2⌉, ⌈W/2⌉)."""
-        return self.shortcut(x) + self.body(x)
+        return total([self.shortcut, self.body[1]], [x, self.body[0](x)])
 
 
 class Network(nn.Module):
@@ -76,8 +75,7 @@ class Network(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (B, classes) of images (B, in_channels, H, W)."""
-        y = self.stem(x).contiguous(memory_format=torch.channels_last)  # the layout in which convolutions are fast
-        return self.head(self.body(y))
+        return self.head(self.body(first(self.stem, x)))
 
 
 def nasbench201(

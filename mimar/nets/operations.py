@@ -14,8 +14,15 @@ from torch import Tensor, nn
 
 from mimar.core.errors import UsageError, nearest
 from mimar.kernels.stages import Stage, Vanishing
+from mimar.space.modules import total
 
 Operation = Callable[[int, int, bool], nn.Module]  # (channels, stride, affine)
+
+
+def first(stem: nn.Module, x: Tensor) -> Tensor:
+    """Return stem(x) of images (B, C, H, W) with the channels last, the layout in which convolutions are fast."""
+    y = total([stem], [x.contiguous(memory_format=torch.channels_last)])
+    return y.contiguous(memory_format=torch.channels_last)
 
 
 def relu_conv_bn(inputs: int, outputs: int, kernel: int, stride: int = 1, *, affine: bool = False) -> nn.Sequential:

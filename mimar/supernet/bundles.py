@@ -32,6 +32,7 @@ class Bundle(NamedTuple):
     chain: Chain | None
     zero: bool
     hooks: tuple[dict, ...]  # of all its modules: an option with hooks is run on its own, so that they are called
+    changes: bool = False  # whether it changes its input in place, which later options then see
 
 
 def bundle(module: nn.Module) -> Bundle:
@@ -41,7 +42,7 @@ def bundle(module: nn.Module) -> Bundle:
     if any(isinstance(m, Vanishing) for m in parts):  # zeros alone: what follows them may make something of them
         zero = isinstance(parts[-1], Vanishing) and all(type(m) is nn.ReLU for m in parts[:-1])
         return Bundle(None, zero, hooks)
-    return Bundle(_chain(parts), False, hooks)
+    return Bundle(_chain(parts), False, hooks, bool(parts) and getattr(parts[0], "inplace", False) is True)
 
 
 def _flat(module: nn.Module | Stage) -> Iterator[nn.Module | Stage]:

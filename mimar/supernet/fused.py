@@ -25,7 +25,7 @@ from mimar.kernels import native
 from mimar.kernels.bundled import bundled
 from mimar.kernels.memory import SMALL, version
 from mimar.kernels.node import Pools, Share, join, node, shared
-from mimar.kernels.programs import POOLS, Program, Term
+from mimar.kernels.programs import POOLS, Layout, Program, Term
 from mimar.kernels.rerouted import Rerouted
 from mimar.kernels.stages import Chain, Stage, conv_size
 from mimar.space.modules import OneOf, SomeOf
@@ -93,6 +93,7 @@ class Plan(NamedTuple):
     norms: tuple[nn.BatchNorm2d, ...] = ()
     plain: tuple[Option, ...] = ()
     pools: tuple[tuple[int, Stage], ...] = ()  # (source, stage) of every pool; each is a source of its own
+    hooks: tuple[dict, ...] = ()  # where those of its edges and options are
 
 
 class Memory:
@@ -102,6 +103,7 @@ class Memory:
         self.bundles: dict[int, tuple[nn.Module, Bundle]] = {}
         self.plans: OrderedDict[Any, Plan] = OrderedDict()
         self.pools: dict[Any, Program] = {}
+        self.layouts: dict[Any, Layout] = {}
 
     def bundle(self, module: nn.Module) -> Bundle:
         """Return what a module does."""
@@ -177,10 +179,11 @@ class Together(OneByOne):
         sources = {id(x): x for _, x in edges}
         key = (active, tuple((id(edge), places[id(x)], x.shape) for edge, x in edges), edges[0][1].dtype)
         compiled = native.serves(coef, *sources.values()) and not torch.is_autocast_enabled("cpu")
-        plan = self._planned((compiled, *key), edges, places, sources, coef)
+        share = compiled and active is None  # of a few options hardly two read one pool
+        plan = self._planned((share, *key), edges, places, sources, coef)
         if not all(stage.batch for _, stage in plan.pools):
             plan = self._planned((False, *key), edges, places, sources, coef)
-        if plan.program is None or self._hooked(edges):
+        if plan.program is None or any(plan.hooks):
             return None
         xs = [self._laid(x) for x in sources.values()]
         xs = [self._alias(x) for x in xs] if compiled else xs
@@ -294,11 +297,19 @@ class Together(OneByOne):
         share: bool,
     ) -> Plan:
         terms, plain, coefs = [], [], 0
+        hooks: list[dict] = []
         for i, (edge, x) in enumerate(edges):
+            if isinstance(edge, OneOf):
+                hooks += (getattr(edge, name) for name in HOOKS)
             for module in edge.candidates if isinstance(edge, OneOf) else (edge,):
-                option = Option(module, self.memory.bundle(module), i, coefs)
                 coefs += 1
-                if (active is not None and not active[option.coef]) or option.bundle.zero:
+                if active is not None and not active[coefs - 1]:
+                    continue  # nor would the reference run it
+                option = Option(module, self.memory.bundle(module), i, coefs - 1)
+                if option.bundle.changes:
+                    return Plan(None)
+                hooks += option.bundle.hooks
+                if option.bundle.zero:
                     continue
                 if option.bundle.chain is None:
                     plain.append(option)
@@ -317,7 +328,7 @@ class Together(OneByOne):
                 shapes.append(torch.Size((b, c, conv_size(h, stage.stride), conv_size(w, stage.stride))))
                 terms[n] = Term(len(shapes) - 1, term.coef, ())
         try:
-            program = Program(terms, shapes, xs[0].dtype, len(coef))
+            program = Program(terms, shapes, xs[0].dtype, len(coef), self.memory.layouts)
         except ValueError:
             return Plan(None)  # the reference says what does not fit
         weights, norms = [], []
@@ -327,19 +338,7 @@ class Together(OneByOne):
                 if stage.norm is not None and stage.norm.num_batches_tracked is not None:
                     norms.append(stage.norm)
         norms += [s.norm for _, s in pools if s.norm is not None and s.norm.num_batches_tracked is not None]
-        return Plan(program, tuple(weights), tuple(norms), tuple(plain), tuple(pools))
-
-    def _hooked(self, edges: Sequence[tuple[nn.Module, Tensor]]) -> bool:
-        for edge, _ in edges:
-            for module in (edge, *edge.candidates) if isinstance(edge, OneOf) else (edge,):
-                if module is edge and isinstance(edge, OneOf):
-                    if any(
-                        (edge._forward_hooks, edge._forward_pre_hooks, edge._backward_hooks, edge._backward_pre_hooks)
-                    ):
-                        return True
-                elif any(self.memory.bundle(module).hooks):
-                    return True
-        return False
+        return Plan(program, tuple(weights), tuple(norms), tuple(plain), tuple(pools), tuple(hooks))
 
     def _laid(self, x: Tensor) -> Tensor:
         """Return `x` channels last, converted once for all nodes that read it."""
@@ -350,7 +349,6 @@ class Together(OneByOne):
         if found is None:
             found = self.layouts[key] = (x, x.contiguous(memory_format=torch.channels_last))
         return found[1]
-
 
     def _alias(self, x: Tensor) -> Tensor:
         """Return what nodes read for `x`: an alias of it, so that what comes back to it is summed in one place."""

@@ -48,9 +48,10 @@ class Supernet:
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.weight_names = tuple(trained)
         self.buffer_names = tuple(name for name, _ in model.named_buffers())
-        self._modules = tuple(model.modules())  # walking a supernet costs as much as a small step
-        self._weight_places = _places(model, [m._parameters for m in self._modules], trained.values())
-        self._buffer_places = _places(model, [m._buffers for m in self._modules], model.buffers())
+        modules = tuple(model.modules())  # walking a supernet costs as much as a small step
+        self._modes = tuple(vars(m) for m in modules)
+        self._weight_places = _places(model, [m._parameters for m in modules], trained.values())
+        self._buffer_places = _places(model, [m._buffers for m in modules], model.buffers())
         self.weights: Tensors = tuple(trained.values())
         self.buffers: Tensors = tuple(model.buffers())
 
@@ -92,9 +93,9 @@ class Supernet:
         token = EXECUTION.set(execution)
         try:
             with (
-                _standing(self._weight_places, weights),
+                _standing(self._weight_places if weights is not self.weights else (), weights),
                 _standing(self._buffer_places, fresh),
-                _mode(self._modules, training),
+                _mode(self._modes, training),
                 isolated(0 if rng is None else draw(rng), device),
             ):
                 y = self.model(*arguments)
@@ -131,15 +132,15 @@ def _standing(places: Places, tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def _mode(modules: Sequence[nn.Module], training: bool) -> Iterator[None]:
-    changed = [m for m in modules if m.training != training]
-    for module in changed:
-        module.training = training
+def _mode(modes: Sequence[dict[str, Any]], training: bool) -> Iterator[None]:
+    changed = [mode for mode in modes if mode["training"] != training]
+    for mode in changed:
+        mode["training"] = training
     try:
         yield
     finally:
-        for module in changed:
-            module.training = not training
+        for mode in changed:
+            mode["training"] = not training
 
 
 def recalibrated(supernet: Supernet, weights: Tensors, gates: Gates, inputs: Iterable[Any]) -> Tensors:

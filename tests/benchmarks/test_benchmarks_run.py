@@ -46,6 +46,13 @@ def test_supernet_prints_the_rows_of_the_table() -> None:
         assert 0 < low <= float(row[at - 1]) <= high
 
 
+def test_engines_compares_both_on_as_many_seeds_as_a_claim_needs() -> None:
+    _, seconds, accuracy, test = run("engines")
+    assert seconds[0].startswith("seconds of a search") and float(seconds[3]) > 0
+    assert accuracy[0].startswith("test accuracy") and 0 < float(accuracy[2]) and int(accuracy[-1]) == 8
+    assert test[2] == ">= 0.05" and 0 <= float(test[3]) <= 1
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
 def test_a_gpu_that_is_not_there_is_said_not_to_be(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -109,5 +116,5 @@ def test_a_page_shows_what_was_written(build: ModuleType, tmp_path: Path, monkey
 
 def test_the_page_of_the_benchmarks_is_renewed(build: ModuleType) -> None:
     text = (FOLDER.parent / "docs" / "roofline.md").read_text(encoding="utf-8")
-    assert len(build.MEASURED.findall(text)) == 6
+    assert len(build.MEASURED.findall(text)) == 7
     assert build.renewed(text) == text, "docs/roofline.md is out of date; run: make docs"

@@ -33,7 +33,17 @@ def test_trees_are_vectors(seed: int, c: float) -> None:
     assert not bool(trees.flat(trees.zeros_like(x)).any())
 
 
+def test_the_square_of_a_tree_has_all_derivatives() -> None:
+    x = tuple(t.requires_grad_() for t in some(0))
+    torch.testing.assert_close(trees.square(x), trees.flat(x).square().sum())
+    assert torch.autograd.gradcheck(lambda *x: trees.square(x), x)
+    assert torch.autograd.gradgradcheck(lambda *x: trees.square(x).exp(), x)  # one whose slope depends on its value
+    with torch.no_grad():
+        assert not trees.square(x).requires_grad
+
+
 def test_the_empty_tree() -> None:
+    assert trees.square(()).item() == 0.0
     assert trees.add((), ()) == trees.scale((), 2.0) == trees.zeros_like(()) == ()
     assert trees.norm(()) == 0.0 and trees.dot((), ()).item() == 0.0 and trees.flat(()).shape == (0,)
 

@@ -4,186 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import itertools
-import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from node_problems import HALVING, KEEPING, Found, Problem, dense, gap, measured, pool, separable, worst
+from torch import Tensor
 
 from mimar.core.derivatives import Curvature
-from mimar.core.streams import isolated, stream
+from mimar.core.streams import stream
 from mimar.core.trees import dot
 from mimar.kernels import memory, native
 from mimar.kernels.native import Pass
-from mimar.kernels.node import node
+from mimar.kernels.node import join, node, shared
 from mimar.kernels.programs import AT, IN, SOURCE, Program, Term
-from mimar.kernels.stages import Chain, Stage, run_plainly
+from mimar.kernels.stages import run_plainly
 
 pytestmark = pytest.mark.skipif(native.compiled() is None, reason="the compiled kernels were not built")
 TOLERANCE = {torch.float64: 1e-11, torch.float32: 2e-4}
 PASSES = (Pass.FORWARD, Pass.BACKWARD, Pass.TANGENT, Pass.TANGENT_BACKWARD)
-
-# --- nodes of every kind ---------------------------------------------------------------------------------------------
-
-
-def separable(channels: int, kernel: int, stride: int = 1, dilation: int = 1, *, affine: bool = True) -> Stage:
-    depthwise = nn.Conv2d(channels, channels, kernel, stride, dilation * (kernel // 2), dilation, channels, bias=False)
-    dense = nn.Conv2d(channels, channels, 1, bias=False)
-    return Stage("conv", True, depthwise, dense, nn.BatchNorm2d(channels, affine=affine), kernel, stride, dilation)
-
-
-def dense(inputs: int, outputs: int, kernel: int, *, relu: bool = True, norm: bool = True) -> Stage:
-    conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
-    return Stage("conv", relu, None, conv, nn.BatchNorm2d(outputs, eps=1e-3, momentum=0.3) if norm else None)
-
-
-def pool(kind: Any, channels: int, kernel: int, stride: int, *, norm: bool = True, affine: bool = False) -> Stage:
-    found = nn.BatchNorm2d(channels, affine=affine, eps=1e-2) if norm else None
-    return Stage(kind, norm=found, kernel=kernel, stride=stride)
-
-
-def phases(channels: int) -> Stage:
-    even, odd = (nn.Conv2d(channels, n, 1, 2, bias=False) for n in (channels // 2, channels - channels // 2))
-    return Stage("phases", True, even, odd, nn.BatchNorm2d(channels, affine=False), stride=2)
-
-
-CHAINS: dict[str, Callable[[int, int], Chain]] = {  # by (channels, stride)
-    "separable 3": lambda c, s: (separable(c, 3, s), separable(c, 3)),
-    "separable 5": lambda c, s: (separable(c, 5, s, affine=False), separable(c, 5, affine=False)),
-    "dilated 3": lambda c, s: (separable(c, 3, s, 2),),
-    "dilated 5": lambda c, s: (separable(c, 5, s, 2, affine=False),),
-    "average": lambda c, s: (pool("average", c, 3, s),),
-    "maximum": lambda c, s: (pool("maximum", c, 3, s),),
-    "bare average": lambda c, s: (pool("average", c, 3, s, norm=False),),
-    "bare maximum": lambda c, s: (pool("maximum", c, 3, s, norm=False),),
-    "wide average": lambda c, s: (pool("average", c, 5, s, affine=True),),
-    "wide maximum": lambda c, s: (pool("maximum", c, 5, s, affine=True), separable(c, 3)),
-    "phases": lambda c, s: (phases(c),),
-    "one by one": lambda c, s: (dense(c, c, 1),),
-    "three by three": lambda c, s: (dense(c, c, 3), dense(c, c, 3, relu=False, norm=False)),
-    "bottleneck": lambda c, s: (dense(c, 2 * c + 1, 1, relu=False), dense(2 * c + 1, c, 5)),
-    "identity": lambda c, s: (),
-}
-HALVING = ("separable 3", "separable 5", "dilated 3", "dilated 5", "average", "maximum", "bare average", "bare maximum")
-HALVING += ("wide average", "wide maximum", "phases")
-KEEPING = tuple(name for name in CHAINS if name != "phases")
-
-
-@dataclass
-class Problem:
-    """A node with its arguments: chains of stride 2 read x, those of stride 1 read x too, or z where x is halved."""
-
-    names: Sequence[str]
-    stride: int = 1
-    channels: int = 5
-    sides: tuple[int, int] = (6, 7)
-    batch: int = 3
-    dtype: torch.dtype = torch.float64
-    training: bool = True
-    extra: Sequence[str] = ()  # chains of stride 1 that read z, of the shape of the output
-    leaves: list[Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        with isolated(0):
-            chains = [CHAINS[n](self.channels, self.stride) for n in self.names]
-            chains += [CHAINS[n](self.channels, 1) for n in self.extra]
-            h, w = self.sides
-            small = (-(-h // self.stride), -(-w // self.stride))
-            shapes = [(self.batch, self.channels, *s) for s in (self.sides, small)][: 2 if self.extra else 1]
-            stages = [stage for chain in chains for stage in chain]
-            for m in (m for stage in stages for m in stage.modules):
-                m.to(self.dtype).train(self.training)
-            self.norms = [s.norm for s in stages if s.norm is not None]
-            for t in itertools.chain(*((n.weight, n.bias) for n in self.norms if n.affine)):
-                t.data.add_(0.3 * torch.randn_like(t))
-            for norm in self.norms:
-                norm.running_mean.normal_(0, 0.3)
-                norm.running_var.uniform_(0.5, 1.5)
-            xs = [torch.randn(s, dtype=self.dtype).contiguous(memory_format=torch.channels_last) for s in shapes]
-            coef = torch.rand(len(chains), dtype=self.dtype) + 0.1
-        self.terms = [Term(int(j >= len(self.names)), j, chain) for j, chain in enumerate(chains)]
-        self.program = Program(self.terms, [x.shape for x in xs], self.dtype, len(chains))
-        self.sources = len(xs)
-        weights = [w for stage in stages for _, w in stage.weights()]
-        self.leaves = [t.detach().requires_grad_() for t in (coef, *xs, *weights)]
-        self.places = [place for stage in stages for place in stage.places()]
-
-    @property
-    def groups(self) -> dict[str, list[Tensor]]:
-        n = 1 + self.sources
-        return {"gates": self.leaves[:1], "sources": self.leaves[1:n], "weights": self.leaves[n:]}
-
-    def fused(self, leaves: Sequence[Tensor], *, update: bool = False) -> Tensor:
-        n = 1 + self.sources
-        return node(self.program, leaves[0], leaves[1:n], leaves[n:], {}, update=update)
-
-    def plain(self, leaves: Sequence[Tensor], *, update: bool = False) -> Tensor:
-        places = [(n._buffers, b) for n in self.norms for b in ("running_mean", "running_var")]
-        own = [where[name] for where, name in (*self.places, *places)]
-        copies = [b.clone() for b in self.buffers]  # autograd keeps those that it has read
-        for (where, name), t in zip((*self.places, *places), (*leaves[1 + self.sources :], *copies), strict=True):
-            where[name] = t
-        try:
-            return sum(leaves[0][t.coef] * run_plainly(t.chain, leaves[1 + t.source]) for t in self.terms)
-        finally:
-            for (where, name), t in zip((*self.places, *places), own, strict=True):
-                where[name] = t
-            if update:
-                self.restore(copies)
-
-    @property
-    def buffers(self) -> list[Tensor]:
-        return [b for n in self.norms for b in (n.running_mean, n.running_var)]
-
-    def restore(self, buffers: Sequence[Tensor]) -> None:
-        for b, old in zip(self.buffers, buffers, strict=True):
-            b.copy_(old)
-
-
-Found = dict[str, list[Tensor]]
-
-
-def measured(problem: Problem, run: Callable[..., Tensor]) -> Found:
-    """Return output, running statistics, gradients, and products of the second derivatives with every group of inputs."""
-    rng, leaves = stream(0, "directions"), problem.leaves
-    before = [b.clone() for b in problem.buffers]
-    y = run(leaves, update=True)
-    found = {"output": [y], "statistics": [b.clone() for b in problem.buffers]}
-    problem.restore(before)
-    target = torch.randn(y.shape, generator=rng, dtype=torch.float64).to(y.dtype)
-    loss = (torch.tanh(y) * target).sum()
-    found["gradient"] = list(torch.autograd.grad(loss, leaves, retain_graph=True))
-    slopes = torch.autograd.grad(loss, leaves, create_graph=True)
-    found["gradient with graph"] = list(slopes)
-    begin = 0
-    for name, part in problem.groups.items():
-        own, begin = slopes[begin : begin + len(part)], begin + len(part)
-        if part:
-            along = [torch.randn(t.shape, generator=rng, dtype=torch.float64).to(t.dtype) for t in part]
-            found[f"{name} product"] = list(torch.autograd.grad(dot(own, along), leaves, retain_graph=True))
-    return {name: [t.detach().double() for t in tensors] for name, tensors in found.items()}
-
-
-def worst(found: Found, wanted: Found) -> float:
-    """Return the largest relative difference of any tensor, on the scale of its group where it is tiny; inf for NaN."""
-    gaps = [0.0]
-    found, wanted = ({n: [t.detach() for t in ts] for n, ts in one.items()} for one in (found, wanted))
-    for name, tensors in wanted.items():
-        floor = 1e-3 * max((float(t.norm()) for t in tensors), default=0.0)
-        pairs = zip(found[name], tensors, strict=True)
-        gaps += [float((a - b).norm()) / (max(float(b.norm()), floor) or 1.0) for a, b in pairs]
-    return max(gap if math.isfinite(gap) else math.inf for gap in gaps)
-
-
-def gap(problem: Problem) -> float:
-    """Return how far the compiled node is from its twin."""
-    return worst(measured(problem, problem.fused), measured(problem, problem.plain))
-
 
 # --- equal to the twin -----------------------------------------------------------------------------------------------
 
@@ -216,6 +57,17 @@ def test_nodes_of_all_stages_equal_their_twin(size: str, stride: int, training: 
         more["batch"] = 8  # norms of one pixel see as many numbers as there are pictures
     problem = Problem(KEEPING if stride == 1 else HALVING, stride, extra=("separable 3", "maximum", "identity"), **more)
     assert gap(problem) < TOLERANCE[dtype]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=["float64", "float32"])
+@pytest.mark.parametrize("sides", [(16, 16), (18, 14), (9, 16)], ids=str)
+@pytest.mark.parametrize("channels", [8, 20])
+def test_pictures_cut_into_strips_and_tiles_equal_their_twin(
+    channels: int, sides: tuple[int, int], dtype: torch.dtype
+) -> None:
+    """Large enough that a 1×1 goes strip by strip, and a 3×3 of even sides tile by tile in more than one strip."""
+    names = ("one by one", "three by three", "bottleneck", "one by one")
+    assert gap(Problem(names, channels=channels, sides=sides, batch=2, dtype=dtype)) < TOLERANCE[dtype]
 
 
 def test_a_norm_without_running_statistics_looks_at_the_batch_always() -> None:
@@ -367,6 +219,50 @@ def test_outputs_used_several_times() -> None:
         both = sum((a * b.detach()).sum() + (b * b.detach()).sum() for a, b in zip(one, two, strict=True))
         found.append({"first": [*one, *two], "second": list(torch.autograd.grad(both, leaves))})
     assert worst(*found) < 1e-11
+
+
+def test_what_comes_back_to_a_shared_source_is_its_sum() -> None:
+    """Three nodes and something else read one tensor: first derivatives twice, and a product of the second ones."""
+    problems = [Problem([name, "average"], sides=(8, 8)) for name in ("separable 3", "three by three", "identity")]
+    found = []
+    for sharing in (True, False):
+        x = problems[0].leaves[1].detach().requires_grad_()
+        leaves = [x, *(t for p in problems for t in (p.leaves[0], *p.leaves[2:]))]
+        alias, share = shared(1.5 * x) if sharing else (1.5 * x, None)
+        pools: dict[Any, Any] = {}
+        ys = [
+            node(p.program, p.leaves[0], [alias], p.leaves[2:], pools, update=False, shares=[share]) for p in problems
+        ]
+        loss = tanh_loss(join(ys)) + (x * ys[0]).sum()
+        first = [torch.autograd.grad(loss, leaves, retain_graph=True) for _ in range(2)]
+        some = torch.autograd.grad(tanh_loss(ys[1]), leaves, retain_graph=True, allow_unused=True)[0]
+        slopes = torch.autograd.grad(loss, leaves, create_graph=True)
+        second = [torch.autograd.grad(slopes, leaves, [t.detach() for t in slopes], retain_graph=True) for _ in (0, 1)]
+        assert share is None or share.sum is None  # nothing is held between walks
+        found.append({"first": [*first[0], *first[1], some], "second": [*second[0], *second[1]]})
+    assert worst(*found) < 1e-11
+
+
+def test_a_walk_that_failed_leaves_nothing_in_a_shared_source() -> None:
+    problem, failing = Problem(["separable 3", "identity"]), [True]
+    x = problem.leaves[1].detach().requires_grad_()
+    alias, share = shared(x)
+    ys = [
+        node(problem.program, problem.leaves[0], [alias], problem.leaves[2:], {}, update=False, shares=[share])
+        for _ in "ab"
+    ]
+
+    def hook(g: Tensor) -> None:
+        if failing[0]:
+            raise ArithmeticError("planted")
+
+    ys[0].register_hook(hook)
+    loss = tanh_loss(ys[0]) + 2 * tanh_loss(ys[1])
+    with pytest.raises(ArithmeticError, match="planted"):
+        torch.autograd.grad(loss, [x], retain_graph=True)
+    failing[0] = False
+    (one,) = torch.autograd.grad(tanh_loss(problem.plain([problem.leaves[0], x, *problem.leaves[2:]])), [x])
+    torch.testing.assert_close(torch.autograd.grad(loss, [x])[0], 3 * one, rtol=1e-11, atol=1e-11)
 
 
 def test_third_derivatives_are_refused() -> None:

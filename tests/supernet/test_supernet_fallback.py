@@ -441,7 +441,6 @@ def test_one_picture_of_one_pixel_in_evaluation() -> None:
     agree(*(measured(net, engine, pictures(1, 2, 1, 1), training=False) for engine in ENGINES))
 
 
-@known("a relu that works in place is taken for one that does not")
 def test_an_option_that_changes_its_input() -> None:
     """Whether that is wise or not: the options after it see what it left, as in the reference."""
 

@@ -81,6 +81,8 @@ template <class T, int V> struct Node : Vectors<T, V> {
   using DN = Dense<T, V>;
   using WG = Winograd<T, V>;
 
+  static constexpr int64_t STRIP = 4096;  // numbers
+
   const Head &head;
   const Source *sources;
   Array<const Term *> terms;
@@ -132,7 +134,9 @@ template <class T, int V> struct Node : Vectors<T, V> {
     const Source *x;      // of the first stage; null in the others
     Stage *before;        // of the others
     int64_t cip, cop, mip, mid_channels, pad, urow, usize, osize, isize, grow, gsize, gpad;
+    int64_t batch;        // pictures, or strips of pictures
     bool dw, phases, winograd;
+    Array<Stage> cut;     // the stage as it looks to a strip
     Array<T> kernel, flipped, matrix, turned;          // packed weights
     Array<T> t_kernel, t_flipped, t_matrix, t_turned;  // packed tangents
     Array<T> scale, shift, t_scale, t_shift;           // norm of the stage before
@@ -205,7 +209,16 @@ template <class T, int V> struct Node : Vectors<T, V> {
   Work work(int64_t j, int64_t n, bool back, bool tangent) const {
     Work k{};
     Stage *s = first[j] + n;
-    k.s = s, k.x = n ? nullptr : sources + terms[j]->source, k.before = n ? s - 1 : nullptr;
+    k.batch = head.batch;
+    if (n == 0 && s->kind == CONV && s->k == 0 && s->q == 1) {  // a 1×1 knows no neighbours: strips of rows stay in a nearer cache
+      const int64_t row = s->w * (s->ci > s->co ? s->ci : s->co);
+      int64_t rows = s->h;
+      for (int64_t m = 1; m <= s->h && rows * row > STRIP; m++) if (s->h % m == 0) rows = s->h / m;
+      k.cut = Array<Stage>(1), k.cut[0] = *s;
+      k.batch *= s->h / rows;
+      s = k.cut.data(), s->h = s->ho = rows;
+    }
+    k.s = s, k.x = n ? nullptr : sources + terms[j]->source, k.before = n ? first[j] + n - 1 : nullptr;
     k.cip = up(s->ci), k.cop = up(s->co), k.phases = s->kind == PHASES, k.dw = !k.phases && (s->kind != CONV || s->k > 0);
     k.mip = k.phases ? 2 * k.cip : k.cip, k.mid_channels = k.phases ? k.mip : s->ci;
     k.pad = k.phases ? 0 : k.dw ? s->d * (s->k / 2) : s->q / 2;
@@ -449,7 +462,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
   // Run a stage over the batch: z, and (if its norm looks at the batch) mean and variance by pairwise combination.
   void run(const Work &k) const {
     Stage &s = *k.s;
-    const int64_t n = s.ho * s.wo, batch = head.batch;
+    const int64_t n = s.ho * s.wo, batch = k.batch;
     const bool stats = s.norm && s.batch;
     double *sums = static_cast<double *>(shared_slots().get(0, size_t(batch * 2 * s.co) * sizeof(double)));
     parallel(head.threads, batch, [&](int64_t, int64_t from, int64_t end) {
@@ -722,14 +735,14 @@ template <class T, int V> struct Node : Vectors<T, V> {
     if (!onward && !to_kernel && !to_matrix) return;
     const bool primal = n > 0 && tangent;  // the stages before need the gradient itself, too
     const int64_t kernels = s.k * s.k * k.cip, matrices = (k.winograd ? 16 : s.q * s.q) * k.mid_channels * k.cop;
-    const int64_t threads = head.threads < head.batch ? head.threads : head.batch;
+    const int64_t threads = head.threads < k.batch ? head.threads : k.batch;
     T *sums = static_cast<T *>(shared_slots().get(1, size_t((threads + 1) * (kernels + matrices)) * sizeof(T)));
     std::memset(sums, 0, size_t((threads + 1) * (kernels + matrices)) * sizeof(T));
-    parallel(threads, head.batch, [&](int64_t thread, int64_t from, int64_t end) {
+    parallel(threads, k.batch, [&](int64_t thread, int64_t from, int64_t end) {
       T *u = padded(U, k), *tu = tangent ? cleared(TU, k.usize) : nullptr;
       T *mid = scratch(MID, k.isize), *t_mid = tangent ? scratch(TMID, k.isize) : nullptr;
       T *gz = cleared(GZ, k.gsize), *t_gz = tangent ? cleared(TGZ, k.gsize) : nullptr;
-      T *gt = cleared(GT, k.usize), *t_gt = tangent ? cleared(TGT, k.usize) : nullptr;
+      T *gt = k.dw ? cleared(GT, k.usize) : nullptr, *t_gt = k.dw && tangent ? cleared(TGT, k.usize) : nullptr;
       T *gu = scratch(GU, k.usize), *t_gu = tangent ? scratch(TGU, k.usize) : nullptr;
       T *gk = sums + thread * (kernels + matrices), *gm = gk + kernels;
       for (int64_t b = from; b < end; b++) {
@@ -916,7 +929,7 @@ template <class T, int V> struct Node : Vectors<T, V> {
   // ---- tangent of forward -----------------------------------------------------------------------------------------
   void t_run(const Work &k) const {
     Stage &s = *k.s;
-    const int64_t n = s.ho * s.wo, batch = head.batch;
+    const int64_t n = s.ho * s.wo, batch = k.batch;
     double *sums = static_cast<double *>(shared_slots().get(0, size_t(batch * 2 * s.co) * sizeof(double)));
     parallel(head.threads, batch, [&](int64_t, int64_t from, int64_t end) {
       T *u = padded(U, k), *tu = cleared(TU, k.usize);
