@@ -18,8 +18,10 @@ from mimar.core.errors import UsageError
 from mimar.core.streams import isolated, stream
 from mimar.evaluators import Retrain
 from mimar.kernels import memory, native
+from mimar.kernels.native import Pass
+from mimar.kernels.programs import IN, SOURCE
 from mimar.recipes import darts_1st, idarts
-from mimar.supernet import Fused, Reference, Supernet
+from mimar.supernet import Fused, Reference, Supernet, fused
 from mimar.tasks import arrays
 from mimar.testing import check_supernet
 from mimar.testing.expect import same_bits
@@ -156,11 +158,18 @@ SHAPES: dict[str, tuple[str, tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SHAPES)
-def test_odd_shapes_agree_with_the_reference(name: str) -> None:
+def example(name: str) -> tuple[nn.Module, tuple[int, ...]]:
+    """Return a model of users or a net by its name above, with the shape of its input."""
+    if name in USERS:
+        return made(USERS[name]), (3, 2, 5, 4)
     net, shape = SHAPES[name]
     affine = name in ("many channels", "one column")
-    model = made(lambda: nets.named(net, in_channels=2, classes=3, affine=affine))
+    return made(lambda: nets.named(net, in_channels=2, classes=3, affine=affine)), shape
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_odd_shapes_agree_with_the_reference(name: str) -> None:
+    model, shape = example(name)
     _agrees_with_reference(model, (pictures(*shape),), Supernet, BOTH, 0)
 
 
@@ -170,13 +179,30 @@ def test_an_input_that_stands_twice_in_one_sum(engine: str) -> None:
     _agrees_with_reference(made(lambda: headed(Node())), (pictures(3, 2, 5, 4),), build, BOTH, 0)
 
 
+@built
+@pytest.mark.parametrize("name", [*USERS, *SHAPES])
+def test_gradients_summed_in_one_buffer_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small tensors are summed by autograd; here every size goes the way of the large ones, and does go it."""
+    added, execute = [], native.execute
+
+    def spy(words: Any, what: Pass) -> None:
+        at = range(len(IN), len(IN) + len(SOURCE) * words[IN["sources"]], len(SOURCE))
+        added.extend(words[i + SOURCE["add"]] for i in at if what in (Pass.BACKWARD, Pass.TANGENT_BACKWARD))
+        execute(words, what)
+
+    monkeypatch.setattr(fused, "SMALL", 0)
+    monkeypatch.setattr(native, "execute", spy)
+    model, shape = example(name)
+    _agrees_with_reference(model, (pictures(*shape),), Supernet, BOTH, 0)
+    assert any(added) == (name in (*SHAPES, "plain", "partial channels"))  # elsewhere every source has one reader
+
+
 @pytest.mark.parametrize("name", [*USERS, "odd sides", "edges of cells"])
 def test_without_the_library_they_agree(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing was compiled the options still run together, in torch."""
     monkeypatch.setattr(native, "compiled", lambda: None)
     monkeypatch.setattr(native, "execute", None)
-    net, shape = SHAPES.get(name, ("", (3, 2, 5, 4)))
-    model = made(lambda: nets.named(net, in_channels=2, classes=3)) if net else made(USERS[name])
+    model, shape = example(name)
     _agrees_with_reference(model, (pictures(*shape),), Supernet, BOTH[:1], 0)
 
 
