@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_kernels_node import CHAINS, HALVING, KEEPING, Problem, dense, measured, worst
+from node_problems import CHAINS, HALVING, KEEPING, Problem, dense, measured, worst
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
