@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -38,7 +38,8 @@ class BatchLoss:
 
     def gates(self, alphas: Sequence[Tensor]) -> Gates:
         """Return the gates of these alphas under the fixed noise."""
-        ctx = Context(self.supernet.space, self.progress, stream(*self._noise("gates")))
+        scope: Literal["inner", "outer"] = "outer" if self.noise[1] == "outer" else "inner"
+        ctx = Context(self.supernet.space, self.progress, stream(*self._noise("gates")), scope=scope)
         return self.relaxation.gates(dict(zip(self.names, alphas, strict=True)), ctx)
 
     def __call__(self, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from mimar.core.trees import flat
 from mimar.gradient.derive import Strongest, strengths
 from mimar.gradient.hypergradient import ConjugateGradient, FirstOrder, Neumann, SingleLevel, Unrolled
 from mimar.gradient.regularise import AlphaDecay, WeightDecay
-from mimar.gradient.relax import Context, Softmax, entropy
+from mimar.gradient.relax import Context, Perturbed, Softmax, entropy
 from mimar.gradient.schedule import Alternate
 from mimar.gradient.update import Adam
 from mimar.space import Architecture, Choice, Space, darts, nasbench201
@@ -47,6 +47,11 @@ def test_relaxations_obey_the_kit(part: Any) -> None:
     check_relaxation(part)
 
 
+@pytest.mark.parametrize("part", [Perturbed(Softmax(scale=1.0)), Perturbed(Perturbed(Softmax()), radius=0.1)], ids=str)
+def test_relaxations_off_the_simplex_obey_the_kit(part: Any) -> None:
+    check_relaxation(part, simplex=False)
+
+
 def test_many_terms_are_the_implicit_gradient_of_the_kit() -> None:
     check_hypergradient(Neumann(100, step="auto"), kind="implicit", tolerance=1e-4)
 
@@ -67,6 +72,38 @@ def test_softmax_leaves_candidates_of_some_open() -> None:
     gates = Softmax().gates(Softmax().init(space, stream(0)), Context(space))
     assert set(gates) == {c.name for c in space.choices}
     assert all(torch.equal(gates[c.name], torch.ones(len(c.options))) for c in space.choices if c.kind == "some")
+
+
+def test_perturbed_gates_are_uniform_around_the_gates_of_the_weights_alone() -> None:
+    space = Space([Choice("a", ("x", "y")), Choice("n", ("p", "q"), "some", 1)])
+    alphas = {"a": torch.zeros(2, dtype=torch.float64)}
+    for progress, width in ((0.0, 0.03), (0.5, 0.165), (1.0, 0.3)):  # the published ramp
+        drawn = torch.stack(
+            [Perturbed(Softmax()).gates(alphas, Context(space, progress, stream(i)))["a"] for i in range(4000)]
+        )
+        moved = (drawn - 0.5) / width
+        assert 0.98 < float(moved.max()) <= 1 + 1e-9 and -1 - 1e-9 <= float(moved.min()) < -0.98
+        assert float(moved.mean()) == pytest.approx(0, abs=0.03)
+        assert float(moved.var()) == pytest.approx(1 / 3, rel=0.05)
+        assert abs(float(torch.corrcoef(moved.T)[0, 1])) < 0.06  # every gate has its own
+
+
+def test_perturbed_is_the_identity_outside_of_the_inner_problem_and_without_a_radius() -> None:
+    space = Space([Choice("a", ("x", "y", "z")), Choice("n", ("p", "q"), "some", 1)])
+    alphas = {"a": torch.tensor([1.0, -2.0, 0.5])}
+    plain = Softmax().gates(alphas, Context(space))
+    same = (
+        (Perturbed(Softmax()), Context(space, 1.0, stream(0), scope="outer")),
+        (Perturbed(Softmax()), Context(space, 1.0, stream(0), training=False)),
+        (Perturbed(Softmax(), radius=0.0), Context(space, 1.0, stream(0))),
+    )
+    for part, ctx in same:
+        assert all(torch.equal(gate, plain[name]) for name, gate in part.gates(alphas, ctx).items())
+    found = Perturbed(Softmax(), radius=1.0, start=1.0).gates(alphas, Context(space, 0.0, stream(0)))
+    assert not torch.equal(found["a"], plain["a"]) and 0 <= float(found["a"].min()) <= float(found["a"].max()) <= 1
+    assert torch.equal(found["n"], torch.ones(2))  # edges stay open
+    with pytest.raises(ValueError, match="needs a stream"):
+        Perturbed(Softmax()).gates(alphas, Context(space))
 
 
 def test_entropy_is_one_where_uniform_and_nought_where_decided() -> None:

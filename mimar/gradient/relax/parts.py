@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ class Context:
     progress: float = 0.0  # of the search, 0 to 1
     rng: torch.Generator | None = None
     training: bool = True
+    scope: Literal["inner", "outer"] = "inner"  # whose loss the gates are for: that of the weights or of the alphas
     memo: dict[str, Any] = field(default_factory=dict)
 
 
