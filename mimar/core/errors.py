@@ -6,6 +6,7 @@ The command line turns `UsageError` into exit code 2 and every other `MimarError
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Iterable
 
 
@@ -49,7 +50,12 @@ def nearest(word: str, words: Iterable[str], *, kind: str) -> str:
     """Say which of `words` is nearest to the unknown `word`, as the end of an error's sentence."""
     known = sorted(words)
     begun = [name for name in known if word and name.startswith(word)]
-    close = begun or difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+
+    def likeness(name: str) -> tuple[float, int]:
+        """How alike two words are; of equally close ones that which begins alike: people mistake ends."""
+        return difflib.SequenceMatcher(None, name, word).ratio(), len(os.path.commonprefix([name, word]))
+
+    close = begun or [name for name in sorted(known, key=likeness, reverse=True) if likeness(name)[0] >= 0.5]
     if close:
         return f"unknown {kind} {word!r}; did you mean {close[0]!r}?"
     listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")

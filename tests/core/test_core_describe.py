@@ -146,6 +146,8 @@ def test_ranges_are_spelt_out() -> None:
 
 def test_nearest_words() -> None:
     assert nearest("idart", ["idarts", "darts"], kind="recipe") == "unknown recipe 'idart'; did you mean 'idarts'?"
+    equally = ["darts-1st", "darts-2nd", "sdarts-rs"]
+    assert nearest("darts-3rd", equally, kind="recipe").endswith("did you mean 'darts-2nd'?")
     assert nearest("zzz", ["b", "a"], kind="key") == "unknown key 'zzz'; there is a, b"
     assert nearest("zzz", [], kind="key").endswith("there is none")
     assert nearest("zzz", [f"{i:02}" for i in range(30)], kind="key").endswith("19, …")
