@@ -33,7 +33,7 @@ from mimar.gradient.schedule import Alternate
 from mimar.gradient.update import Adam
 from mimar.search import finish
 from mimar.search.lab import Lab, checked_device
-from mimar.search.losses import BatchLoss
+from mimar.search.losses import BatchLoss, Scope
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
 from mimar.search.weights import SharedWeights
@@ -148,7 +148,7 @@ class _Loop:
         shares = {"norm": total, "direct": direct, "implicit": implicit, "share": found.share}
         return {**shares, "growth": found.growth, "step": found.step}
 
-    def loss(self, batch: Any, scope: str, at: int, draw: Callable[[int], Any] | None = None) -> BatchLoss:
+    def loss(self, batch: Any, scope: Scope, at: int, draw: Callable[[int], Any] | None = None) -> BatchLoss:
         """Return the inner or outer loss on a batch, under the noise of step `at`."""
         return BatchLoss(
             supernet=self.lab.supernet,
@@ -159,6 +159,7 @@ class _Loop:
             buffers=self.shared.buffers,
             noise=(self.search.seed, scope, at),
             terms=tuple(t for t in self.search.terms if t.scope == scope),
+            scope=scope,
             progress=at / max(self.search.schedule.epochs * self.shared.per_epoch, 1),
             draw=draw,
         )

@@ -16,6 +16,8 @@ from mimar.gradient.relax import Context, Gates, Relaxation
 from mimar.supernet import Supernet
 from mimar.tasks import BoundTask
 
+Scope = Literal["inner", "outer"]
+
 
 @dataclass(frozen=True)
 class BatchLoss:
@@ -34,12 +36,12 @@ class BatchLoss:
     noise: tuple[int | str, ...]
     terms: Sequence[Term] = ()
     progress: float = 0.0
+    scope: Scope = "inner"
     draw: Callable[[int], Any] | None = field(default=None, compare=False)
 
     def gates(self, alphas: Sequence[Tensor]) -> Gates:
         """Return the gates of these alphas under the fixed noise."""
-        scope: Literal["inner", "outer"] = "outer" if self.noise[1] == "outer" else "inner"
-        ctx = Context(self.supernet.space, self.progress, stream(*self._noise("gates")), scope=scope)
+        ctx = Context(self.supernet.space, self.progress, stream(*self._noise("gates")), scope=self.scope)
         return self.relaxation.gates(dict(zip(self.names, alphas, strict=True)), ctx)
 
     def __call__(self, weights: Sequence[Tensor], alphas: Sequence[Tensor]) -> Tensor:

@@ -258,7 +258,8 @@ class Together(OneByOne):
             if isinstance(edge, OneOf):
                 own = self.gate(edge)
                 parts.append(own if gate is None or (fixed is not None and fixed[i] == 1.0) else own * gate[i])
-                runs += [True] * many if own.requires_grad else [value != 0.0 for value in own.tolist()]
+                live = [True] * many if own.requires_grad else [value != 0.0 for value in own.tolist()]
+                runs += live if any(live) else [True] + live[1:]  # as the reference: the first one gives the shape
             else:
                 parts.append(x.new_ones(1) if gate is None else gate[i : i + 1])
                 runs.append(True)

@@ -18,6 +18,7 @@ from mimar.core.events import Event, Record, Step
 from mimar.core.state import State
 from mimar.evaluators import Retrain
 from mimar.gradient.hypergradient import ConjugateGradient, Neumann, SingleLevel, Unrolled
+from mimar.gradient.relax import Softmax
 from mimar.recipes import darts_1st, darts_2nd, idarts, random, random_ws
 from mimar.search import Bilevel
 from mimar.search.budget import baseline_size
@@ -236,3 +237,18 @@ def test_retrained_in_a_larger_net_of_the_same_space() -> None:
     other = idarts.recipe(**tiny.options(epochs=1, retrain=Retrain(net="s2:cells=3,channels=4")))
     with pytest.raises(SpaceError, match="other choices"):
         finish(other, other.start())
+
+
+def test_a_relaxation_knows_whose_loss_its_gates_are_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, gates = [], Softmax.gates
+
+    def spy(self: Softmax, alphas: Any, ctx: Any) -> Any:
+        seen.append(ctx.scope if ctx.training else "none")
+        return gates(self, alphas, ctx)
+
+    monkeypatch.setattr(Softmax, "gates", spy)
+    search = darts_1st.recipe(net="nasbench201-small:channels=2", task="digits:limit=100", epochs=1)
+    events = search.events(search.start())
+    next(event for event in events if isinstance(event, Step))
+    training = [scope for scope in seen if scope != "none"]
+    assert training[0] == "inner" and "outer" in training  # the weight step, then the alpha step

@@ -22,11 +22,6 @@ ENGINES = (Fused(), Reference())
 LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 
-def known(reason: str, **more: Any) -> Any:
-    """Mark a test of what is known to be wrong; it fails as soon as it is right."""
-    return pytest.mark.xfail(native.compiled() is not None, reason=reason, strict=True, **more)
-
-
 C = 4
 
 
@@ -453,7 +448,6 @@ def test_an_option_that_changes_its_input() -> None:
         torch.testing.assert_close(*(n.call(n.weights, gates_of(n), pictures()) for n in nets))
 
 
-@known("an edge whose gates are all zero is left out, where the reference runs its first option for the shape")
 def test_an_edge_of_zeros_beside_others_moves_the_same_statistics() -> None:
     def make() -> nn.Module:
         return nn.Sequential(SomeOf({"0": choice("c"), "1": choice("d")}, k=1, name="n"))
