@@ -21,24 +21,24 @@ import mimar
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mimar"
 BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions.md
-    "core": 900,
+    "core": 1000,
     "kernels": 1900,
-    "space": 1900,
+    "space": 2100,
     "runs": 1050,
     "nets": 4000,
     "supernet": 1800,
     "tasks": 2500,
     "objectives": 900,
     "predictors": 1000,
-    "gradient": 2500,
+    "gradient": 5000,
     "strategies": 2000,
     "evaluators": 1500,
     "schedulers": 600,
-    "search": 1300,
+    "search": 2100,
     "report": 1300,
-    "study": 1500,
+    "study": 2600,
     "cli": 1250,
-    "testing": 1500,
+    "testing": 1800,
 }
 ROOMS = {*BUDGET, "recipes"}
 TORCH_BRINGS = {"torch", "functorch", "torchgen", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}

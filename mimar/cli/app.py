@@ -65,6 +65,7 @@ Net = Annotated[str | None, typer.Option(metavar="NAME", help="a name of `mimar 
 Device = Annotated[str, typer.Option(metavar="cpu|cuda", help="where tensors live")]
 Engine = Annotated[str | None, typer.Option(metavar="fused|lean|reference", help="how the supernet runs: fast (default), with little memory, or slow and obvious; the numbers are the same to rounding")]  # fmt: skip
 Baseline = Annotated[int | None, typer.Option(help="random networks beside the result; by default as many as cost the same")]  # fmt: skip
+COMPARED = "options are for all recipes; RECIPE:key=value is for one"
 
 
 def _version(wanted: bool) -> None:
@@ -153,6 +154,23 @@ def report(
     from mimar import report as pages
 
     typer.echo(str(pages.write(runs, out)))
+
+
+@app.command()
+def compare(
+    words: Annotated[list[str], typer.Argument(metavar="RECIPE... [key=value ...]", help=COMPARED)],
+    task: Task = None,
+    net: Net = None,
+    seeds: Annotated[int, typer.Option(min=1, help="run seeds 0 to K-1; a verdict needs 8")] = 8,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="the same command goes on in it")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="so many cells at once, one thread each")] = 1,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Compare recipes over seeds, beside random search and random weight sharing, on one page."""
+    from mimar.cli import comparing
+
+    comparing.run(words, out, workers=workers, json=json, task=task, net=net, seeds=seeds, device=device)
 
 
 @app.command("list")

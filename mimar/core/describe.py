@@ -21,6 +21,7 @@ from mimar.core.errors import RunError
 JSON = Any
 PART = "part"
 OPAQUE = "digest"
+LATER = "later"  # metadata of a field that came after records were written: left out of a description at its default
 NEUTRAL = "neutral"  # metadata of a field that changes no result, only how it is computed: no part of a run's identity
 
 
@@ -54,7 +55,7 @@ def describe(value: Any) -> JSON:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         own = (f for f in dataclasses.fields(value) if f.init and not f.metadata.get(NEUTRAL))
-        fields = {f.name: describe(getattr(value, f.name)) for f in own}
+        fields = {f.name: describe(getattr(value, f.name)) for f in own if not _unsaid(f, value)}
         return {PART: name, **fields}
     if isinstance(value, torch.nn.Module):
         return {OPAQUE: digest_tensors(value.state_dict(), repr(value)), "kind": type(value).__name__}
@@ -66,6 +67,11 @@ def describe(value: Any) -> JSON:
         held = describe(dict(sorted(vars(value).items()))) if hasattr(value, "__dict__") else None
         return {OPAQUE: digest([type(value).__module__, type(value).__qualname__, held]), "kind": type(value).__name__}
     return {OPAQUE: digest(repr(value)), "kind": type(value).__name__}
+
+
+def _unsaid(field: dataclasses.Field[Any], value: Any) -> bool:
+    """Whether a field goes without saying: one that came later, at its default."""
+    return bool(field.metadata.get(LATER)) and bool(getattr(value, field.name) == field.default)
 
 
 def rebuild(tree: JSON) -> Any:

@@ -38,18 +38,22 @@ class Sgd:
             list(weights), lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, weight_decay=self.decay
         )
 
-    def step(self, optimiser: torch.optim.Optimizer, grads: Sequence[Tensor], lr: float) -> float:
+    def step(self, optimiser: torch.optim.Optimizer, grads: Sequence[Tensor | None], lr: float) -> float:
         """Take one step along `grads` at rate `lr`; return the norm of the gradients before clipping."""
         return descend(optimiser, grads, lr, self.clip)
 
 
-def descend(optimiser: torch.optim.Optimizer, grads: Sequence[Tensor], lr: float, clip: float = 0.0) -> float:
-    """Take one step of a torch optimiser along `grads`, leaving `.grad` as it was; return the gradients' norm."""
+def descend(optimiser: torch.optim.Optimizer, grads: Sequence[Tensor | None], lr: float, clip: float = 0.0) -> float:
+    """Take one step of a torch optimiser along `grads`, leaving `.grad` as it was; return the gradients' norm.
+
+    A weight without a gradient (None) rests: neither it nor its momentum moves.
+    """
     weights = [p for group in optimiser.param_groups for p in group["params"]]
     before = [w.grad for w in weights]
     for w, g in zip(weights, grads, strict=True):
-        w.grad = g.detach()
-    total = torch.nn.utils.get_total_norm([w.grad for w in weights]) if weights else torch.zeros(())
+        w.grad = None if g is None else g.detach()
+    given = [w.grad for w in weights if w.grad is not None]
+    total = torch.nn.utils.get_total_norm(given) if given else torch.zeros(())
     if clip:
         torch.nn.utils.clip_grads_with_norm_(weights, clip, total)
     for group in optimiser.param_groups:
@@ -63,3 +67,15 @@ def descend(optimiser: torch.optim.Optimizer, grads: Sequence[Tensor], lr: float
 def cosine(progress: float, top: float, floor: float = 0.0) -> float:
     """Return floor + (top − floor) · ½ (1 + cos π·progress), progress from 0 to 1."""
     return floor + (top - floor) * 0.5 * (1.0 + math.cos(math.pi * min(max(progress, 0.0), 1.0)))
+
+
+def cosine_power(progress: float, top: float, floor: float = 0.0, power: float = 2.0) -> float:
+    """Return floor + (top − floor) · (q^(c+1) − q) / (q² − q), c = ½ (1 + cos π·progress), q = `power`; q = 1 is `cosine`.
+
+    Falls earlier and flattens later the larger q is. Source: Hundt, Jain, Hager, "sharpDARTS", 2019.
+    """
+    if power == 1.0:
+        return cosine(progress, top, floor)
+    # the quotient is (q^c − 1) / (q − 1), here without cancellation near q = 1
+    share = math.expm1(cosine(progress, 1.0) * math.log(power)) / math.expm1(math.log(power))
+    return floor * (1.0 - share) + top * share

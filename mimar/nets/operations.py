@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mimar.core.errors import UsageError, nearest
 from mimar.kernels.stages import Stage, Vanishing
+from mimar.nets.sharp_operations import SHARP
 from mimar.space.modules import total
 
 Operation = Callable[[int, int, bool], nn.Module]  # (channels, stride, affine)
@@ -126,6 +127,7 @@ DARTS: Mapping[str, Operation] = {
     "sep_conv_5x5": lambda c, s, a: sep_conv(c, 5, s, affine=a),
     "dil_conv_3x3": lambda c, s, a: dil_conv(c, 3, s, affine=a),
     "dil_conv_5x5": lambda c, s, a: dil_conv(c, 5, s, affine=a),
+    **SHARP,
 }
 
 # Dong, Yang, "NAS-Bench-201", ICLR 2020: inside a cell the stride is always 1.

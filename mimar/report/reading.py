@@ -69,14 +69,14 @@ class Run:
     @property
     def network(self) -> Event:
         """The derived network's training, or that of the network which a search without derivation chose."""
-        named = [t for t in self.trained if t.get("network") == "derived"]
+        named = [t for t in self.trained if own(t)]
         chosen = [t for t in self.trained if self.result and t.get("metrics") == self.result.get("metrics")]
-        return next(iter(named + chosen), {})
+        return next(iter([t for t in named if t in chosen] + named + chosen), {})
 
     @property
     def others(self) -> list[Event]:
         """The trainings of the random networks; of all networks where none was derived."""
-        return [t for t in self.trained if t.get("network") != "derived"]
+        return [t for t in self.trained if not own(t)]
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -111,6 +111,11 @@ class Run:
         """Return a field of the header as text, a dash where it is missing."""
         found = self.header.get(key)
         return "–" if found is None else str(found)
+
+
+def own(trained: Event) -> bool:
+    """Whether a network was derived: "derived", or "derived-2" where several searches derived one each."""
+    return str(trained.get("network")).startswith("derived")
 
 
 def load(folder: str | os.PathLike[str]) -> Run:

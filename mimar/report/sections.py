@@ -11,7 +11,7 @@ from mimar.report.curves import curves, gates, retraining
 from mimar.report.drawing import draw
 from mimar.report.markup import Markup, figure, join, note, section, table, tag
 from mimar.report.plots import Row, dots, whole_percent
-from mimar.report.reading import Event, Run, items, mapping, number
+from mimar.report.reading import Event, Run, items, mapping, number, own
 
 
 def body(run: Run) -> Markup:
@@ -77,7 +77,7 @@ def networks(runs: Sequence[Run]) -> Markup:
 
 def _every(run: Run) -> Markup:
     rows, m = [], words.measure(run)
-    for t in sorted(run.trained, key=lambda t: t.get("network") != "derived"):
+    for t in sorted(run.trained, key=lambda t: not own(t)):
         name = tag("strong" if t is run.network else "span", words.called(t.get("network")))
         if run.header.get("layout") == "nasbench201":
             name += tag("code", notation(mapping(t.get("architecture")), "nasbench201"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mimar.core.units import percent
-from mimar.report.reading import Event, Run, mapping, number
+from mimar.report.reading import Event, Run, mapping, number, own
 
 
 class Measure(NamedTuple):
@@ -49,7 +49,7 @@ def standing(run: Run) -> str:
         return "not finished yet"
     if run.moved is False:
         return "has found nothing"
-    if run.network.get("network") != "derived":
+    if not own(run.network):
         return f"the choice among {len(run.trained)} networks"
     if not n or test is None or best is None or mean is None:
         return "nothing to compare with"
@@ -66,7 +66,7 @@ def lead(run: Run) -> list[str]:
     found = [] if run.result else [f"This run is not finished: {stage(run)}. Below is what it has written so far."]
     if test is None:
         return found or [f"The files of this run hold no test {m.name} of its network."]
-    derived = run.network.get("network") == "derived"
+    derived = own(run.network)
     what = "derived network, retrained from scratch," if derived else "network chosen among those trained from scratch"
     beside = f" ({m.form(held)} on the data held out to choose among networks)" if held is not None else ""
     found.append(f"The {what} reaches {m.form(test)} test {m.name}{beside}.")

@@ -2,8 +2,9 @@
 
 from mimar.search.asktell import AskTell
 from mimar.search.bilevel import Bilevel
+from mimar.search.levels import Levels
 from mimar.search.oneshot import OneShot
 from mimar.search.result import Result
 from mimar.search.run import run
 
-__all__ = ["AskTell", "Bilevel", "OneShot", "Result", "run"]
+__all__ = ["AskTell", "Bilevel", "Levels", "OneShot", "Result", "run"]

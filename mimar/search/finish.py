@@ -20,15 +20,18 @@ from mimar.core.streams import stream
 from mimar.core.units import count
 from mimar.evaluators import Retrain, training
 from mimar.evaluators.train import Job
-from mimar.gradient.derive import Strongest, strengths
+from mimar.gradient.derive import strengths
+from mimar.gradient.mix import Mixer
+from mimar.gradient.relax import Gates, relaxed
 from mimar.search.budget import baseline_size
 from mimar.search.lab import Lab
-from mimar.space import Architecture
+from mimar.space import Architecture, Space
 from mimar.supernet import free_bytes, output_scales, recalibrated, step_bytes
 from mimar.tasks import Measure
 
 ACCURACY = Measure("accuracy", "max", "fraction")
 CALIBRATION = 8  # batches from which batch-norm statistics are gathered for one set of gates
+SKIPS = ("skip", "skip_connect", "identity")
 MOVED = 0.1  # a relative fall of the gates' entropy below this means that the search has found nothing
 
 
@@ -48,17 +51,35 @@ class Finishing(Protocol):
 
 
 class Relaxing(Finishing, Protocol):
-    """What derivation needs to know beside that."""
+    """What the end of a search with gates needs to know beside that."""
 
     @property
-    def derivation(self) -> Strongest: ...
+    def mixer(self) -> Mixer: ...
     @property
     def batch(self) -> int: ...
 
 
 def skips(chosen: Architecture) -> int:
     """Return how many choices took an operation without parameters that merely passes its input on."""
-    return sum(1 for option in chosen.values() if option in ("skip", "skip_connect", "identity"))
+    return sum(1 for option in chosen.values() if option in SKIPS)
+
+
+def skips_by(chosen: Architecture) -> dict[str, int]:
+    """Return `skips` by the part of the choices' names before the slash: "normal" and "reduce" in the DARTS space."""
+    found: dict[str, int] = {}
+    for name, option in chosen.items():
+        prefix = name.partition("/")[0]
+        found[prefix] = found.get(prefix, 0) + (option in SKIPS)
+    return found
+
+
+def ranks(space: Space, gates: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """Return {choice: its options, strongest first}; ties keep the order of the options."""
+    found = {}
+    for choice in relaxed(space):
+        order = gates[choice.name].argsort(descending=True, stable=True).tolist()
+        found[choice.name] = [str(choice.options[i]) for i in order]
+    return found
 
 
 def forecast(lab: Lab, batch: int) -> Iterator[Event]:
@@ -81,9 +102,10 @@ def forecast(lab: Lab, batch: int) -> Iterator[Event]:
         yield Record({"event": "warned", "name": "output scale", "text": str(warning.message)})
 
 
-def derive(search: Relaxing, lab: Lab, state: State, gates: Mapping[str, Tensor], cost: float) -> Iterator[Event]:
-    """Derive the architecture, measure it with the shared weights, and pass on to retraining."""
-    derived = search.derivation(lab.space, gates)
+def derive(
+    search: Relaxing, lab: Lab, state: State, derived: Architecture, gates: Mapping[str, Tensor], cost: float
+) -> Iterator[Event]:
+    """Record the derived architecture, measure it with the shared weights, and pass on to retraining."""
     before, after = state.json["entropy"]
     moved = before > 0 and (before - after) / before >= MOVED
     yield Record(
@@ -98,7 +120,7 @@ def derive(search: Relaxing, lab: Lab, state: State, gates: Mapping[str, Tensor]
             "nothing; give it more outer steps or a higher rate of the alphas"
         )
         yield Record({"event": "warned", "name": "gates did not move", "text": text})
-    supernet = {f"valid_{lab.primary.name}": shared_score(lab, gates, search.batch)}
+    supernet = {f"valid_{lab.primary.name}": shared_score(lab, search.mixer(Gates(gates), lab.space), search.batch)}
     supernet[f"derived_{lab.primary.name}"] = shared_score(lab, lab.supernet.gates(derived), search.batch)
     supernet |= {"entropy_before": before, "entropy_after": after, "skips": skips(derived)}
     supernet["growth"] = state.json["hyper"].get("growth", 0.0) if state.json.get("hyper") else 0.0
@@ -154,8 +176,9 @@ def train(
 
     `keep`: its tensors are kept under "final/" if its score on the holdout is the best of those that ask for it.
     """
-    caption = "retrain" if label == "derived" else f"random {int(label.split('-')[1]) + 1} of {networks}"
-    phase = "retrain" if label == "derived" else "baseline"
+    ours = label.startswith("derived")
+    caption = "retrain" if ours else f"random {int(label.split('-')[1]) + 1} of {networks}"
+    phase = "retrain" if ours else "baseline"
     job = Job(label, phase, caption, lab.final, chosen, lab.data, search.seed, search.device)
     inner = State(state.json["training"], state.tensors)  # the same objects: what the training changes is saved
     for event in training(search.retrain, job, inner):

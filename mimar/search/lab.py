@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,10 @@ from mimar.core.errors import DataError, SpaceError, UsageError
 from mimar.core.streams import derive, isolated, stream
 from mimar.evaluators import Retrain
 from mimar.evaluators.auxiliary import attach_auxiliary
+from mimar.nets.remodel import Remodel, Same
+from mimar.objectives import option_costs
 from mimar.space import Architecture, Space, of
+from mimar.space.owners import owners
 from mimar.supernet import Engine, Fused, Supernet, chosen
 from mimar.tasks import Augment, BoundTask, Measure, Task
 
@@ -34,6 +38,7 @@ class Lab:
     device: str
     larger: nn.Module | str | None = None  # where finished architectures are trained, if not in `net`
     engine: Engine = Fused()  # what executes the supernet
+    remodel: Remodel = Same()  # what is changed in the net before it is searched
 
     @cached_property
     def data(self) -> BoundTask:
@@ -76,13 +81,15 @@ class Lab:
     def _model(self, net: nn.Module | str | None, *, affine: bool) -> nn.Module:
         with isolated(derive(self.seed, "model")):
             if isinstance(net, nn.Module):
-                return copy.deepcopy(net).cpu()
+                return self.remodel(copy.deepcopy(net).cpu(), final=affine)
             if not isinstance(net, str | None):
                 raise UsageError(
                     f"net is a {type(net).__name__}; give a module with choices, or a name of: {', '.join(nets.names())}"
                 )
             channels, classes = self.data.task.shape[0], self.data.task.classes
-            return nets.named(net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine)
+            more = self.remodel.options(final=affine)
+            model = nets.named(net or DEFAULT_NET, in_channels=channels, classes=classes, affine=affine, **more)
+            return self.remodel(model, final=affine)
 
     @property
     def caption(self) -> str:
@@ -127,6 +134,29 @@ class Lab:
         gates = self.uniform()
         net = self.supernet
         return count.macs(lambda x: net.call(net.weights, gates, x, training=False), self.examples(1))
+
+    def costs(self, measure: str) -> Mapping[str, torch.Tensor]:
+        """Return {choice: (options,) cost of each option}: its "params", or its "macs" for one sample."""
+        if measure not in self._costs:
+            model = self.supernet.model
+            self._costs[measure] = option_costs(model, measure, self.examples(1))
+        return self._costs[measure]
+
+    @cached_property
+    def _costs(self) -> dict[str, Mapping[str, torch.Tensor]]:
+        return {}
+
+    @cached_property
+    def owners(self) -> Mapping[str, tuple[tuple[str, int], ...]]:
+        """{weight name: the (choice, option) pairs that must be active for it to take part}."""
+        return owners(self.supernet.model)
+
+    def pass_macs(self, gates: Mapping[str, torch.Tensor]) -> float:
+        """Return the MACs of one sample through the supernet when only the active options of `gates` run."""
+        active, idle = getattr(gates, "active", {}), 0.0
+        for name, flags in active.items():
+            idle += sum(c for c, on in zip(self.costs("macs")[name].tolist(), flags, strict=True) if not on)
+        return self.supernet_macs - idle
 
     def uniform(self) -> dict[str, torch.Tensor]:
         """Return gates under which every option takes part equally."""

@@ -8,11 +8,11 @@ Batch-norm statistics are recalibrated for every candidate. Derivation is a phas
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mimar.core.describe import NEUTRAL
 from mimar.core.events import Event, Record, Step
@@ -24,11 +24,12 @@ from mimar.evaluators import Retrain
 from mimar.gradient.regularise import Term
 from mimar.search import finish
 from mimar.search.lab import Lab, checked_device
+from mimar.search.losses import BatchLoss, Given
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
 from mimar.search.weights import SharedWeights
 from mimar.space import Architecture
-from mimar.supernet import Engine, Fused
+from mimar.supernet import Engine, Fused, Gates
 from mimar.tasks import Task
 
 FLOOR = 1e-3  # of the weights' learning rate, as in DARTS
@@ -61,7 +62,7 @@ class OneShot:
         lab = self.lab()
         lab.ready(self.retrain)
         state = State({"phase": "search", "epoch": 0, "step": 0, "loss_sum": 0.0, "ranked": []})
-        SharedWeights(lab, state, self.inner, self.terms, self.batch)
+        SharedWeights(lab, state, self.inner, self.batch)
         return state
 
     def lab(self) -> Lab:
@@ -72,7 +73,7 @@ class OneShot:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""
         lab = self.lab()
         if state.json["phase"] == "search":
-            shared = SharedWeights(lab, state, self.inner, self.terms, self.batch)
+            shared = SharedWeights(lab, state, self.inner, self.batch)
             yield from self._train(lab, shared, state.json)
             yield from self._rank(lab, shared, state)
         yield from finish.events(self, lab, state)
@@ -88,7 +89,7 @@ class OneShot:
             for step, batch in enumerate(shared.batches(epoch, counters["step"]), counters["step"]):
                 at = epoch * shared.per_epoch + step
                 gates = lab.supernet.gates(lab.space.sample(stream(self.seed, "path", at)))
-                counters["loss_sum"] += shared.step(batch, gates, (), lr, at)
+                counters["loss_sum"] += shared.step(self._loss(lab, shared, batch, gates, at), (), lr, at).loss
                 counters["step"] = step + 1
                 yield Step("search", "search", at + 1, total, {"loss": counters["loss_sum"] / (step + 1)})
             yield Record(
@@ -97,6 +98,18 @@ class OneShot:
             )
             counters.update(epoch=epoch + 1, step=0, loss_sum=0.0)
             yield Step("search", "search", (epoch + 1) * shared.per_epoch, total, boundary=True)
+
+    def _loss(self, lab: Lab, shared: SharedWeights, batch: Any, gates: Mapping[str, Tensor], at: int) -> BatchLoss:
+        return BatchLoss(
+            supernet=lab.supernet,
+            relaxation=Given(Gates(gates)),
+            names=(),
+            data=lab.data,
+            batch=batch,
+            buffers=shared.buffers,
+            noise=(self.seed, "inner", at),
+            terms=self.terms,
+        )
 
     def _rank(self, lab: Lab, shared: SharedWeights, state: State) -> Iterator[Event]:
         ranked: list[float] = state.json["ranked"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,22 @@ from mimar.core.errors import NonFiniteError, UsageError
 from mimar.core.optimisers import Sgd
 from mimar.core.state import State, copy_into, moments, restore_moments
 from mimar.core.streams import stream
-from mimar.gradient.regularise import Term
+from mimar.core.trees import Tensors
+from mimar.gradient.schedule import Phase
 from mimar.search.lab import Lab
+from mimar.search.losses import BatchLoss
+from mimar.supernet import Gates
+from mimar.tasks import Augment
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a weight step found: the loss, the norm of its gradient, and the gradient in the alphas of a joint step."""
+
+    loss: float
+    norm: float
+    gates: Gates
+    slopes: Tensors = ()
 
 
 class SharedWeights:
@@ -23,54 +38,70 @@ class SharedWeights:
     `step` is the only place where they change: one step w ← w − η ∇_w L1 with one update of the running statistics.
     """
 
-    def __init__(self, lab: Lab, state: State, inner: Sgd, terms: Sequence[Term], batch: int) -> None:
-        self.lab, self.state, self.inner, self.batch = lab, state, inner, batch
-        self.terms = [t for t in terms if t.scope == "inner"]
+    def __init__(self, lab: Lab, state: State, inner: Sgd, batch: int, split: str = "train") -> None:
+        self.lab, self.state, self.inner, self.batch, self.split = lab, state, inner, batch, split
         self.supernet, self.data = lab.supernet, lab.data
         self.weights, self.buffers = self.supernet.weights, self.supernet.buffers
-        self.per_epoch = self.data.steps("train", batch, drop_last=True)
+        self.per_epoch = self.data.steps(split, batch, drop_last=True)
         if self.per_epoch == 0:
             raise UsageError(
-                f"batch is {batch}, more than the {self.data.size('train')} training samples; make it smaller"
+                f"batch is {batch}, more than the {self.data.size(split)} training samples; make it smaller"
             )
-        if held := state.group("weights"):
+        self.load()
+
+    def load(self) -> None:
+        """Take weights, buffers and momentum from the state, where it has them."""
+        if held := self.state.group("weights"):
             copy_into(self.weights, held.values())
-            copy_into(self.buffers, state.group("buffers").values())
-        self.sgd = inner.optimiser(self.weights)
-        restore_moments(self.sgd, state.group("sgd"))
+            copy_into(self.buffers, self.state.group("buffers").values())
+        self.sgd = self.inner.optimiser(self.weights)
+        restore_moments(self.sgd, self.state.group("sgd"))
         self._alias()
 
-    def batches(self, epoch: int, start: int) -> Iterator[Any]:
-        """Return the training batches of an epoch from number `start` on."""
-        rng, augment = stream(self.lab.seed, "train", epoch), self.data.task.augment
+    def calm(self) -> None:
+        """Forget the momentum: a training that begins anew."""
+        self.state.drop("sgd")
+        self.sgd = self.inner.optimiser(self.weights)
+
+    def batches(self, epoch: int, start: int, augment: Augment | None = None) -> Iterator[Any]:
+        """Return the training batches of an epoch from number `start` on, augmented as the task asks or as given."""
+        rng, own = stream(self.lab.seed, "train", epoch), augment or self.data.task.augment
         return self.data.batches(
-            "train", rng, size=self.batch, start=start, augment=augment, device=self.lab.device, drop_last=True
+            self.split, rng, size=self.batch, start=start, augment=own, device=self.lab.device, drop_last=True
         )
 
-    def step(self, batch: Any, gates: Mapping[str, Tensor], alphas: Sequence[Tensor], lr: float, at: int) -> float:
-        """Take the weight step number `at` under `gates`; return the loss. Raises NonFiniteError."""
-        new: list[tuple[Tensor, ...]] = []
+    def step(
+        self, loss: BatchLoss, alphas: Tensors, lr: float, at: int, *, joint: bool = False, phase: Phase | None = None
+    ) -> Taken:
+        """Take the weight step number `at` on a loss; return what it found. Raises NonFiniteError.
 
-        def forward(x: Any) -> Any:
-            rng = stream(self.lab.seed, "net", "inner", at)
-            y, buffers = self.supernet.call(self.weights, gates, x, rng=rng, update=True)
-            new.append(buffers)
-            return y
-
-        loss = self.data.loss(forward, batch)
-        for term in self.terms:
-            loss = loss + term(self.weights, tuple(alphas))
-        if not torch.isfinite(loss):
+        `joint`: the same pass gives the gradient in the alphas. `phase`: which weights train; the others rest.
+        """
+        held = alphas if joint else tuple(a.detach() for a in alphas)
+        new: list[Tensors] = []
+        gates = loss.gates(held, self.weights)
+        _, value, rest = loss.passed(self.weights, held, gates, new)
+        value = value + rest
+        if not torch.isfinite(value):
             raise NonFiniteError(
-                f"the training loss became {float(loss.detach())} in step {at + 1} of the search; "
+                f"the training loss became {float(value.detach())} in step {at + 1} of the search; "
                 f"lower the learning rate of the weights (now {lr:.3g}), clip their gradients, or look for NaN in the data"
             )
+        found = gradient(value, (*self.weights, *held) if joint else self.weights)
+        slopes, grads = found[len(self.weights) :], found[: len(self.weights)]
         first = not self.sgd.state
-        self.inner.step(self.sgd, gradient(loss, self.weights), lr)
-        copy_into(self.buffers, new[-1])
-        if first:
-            self._alias()  # the momentum exists from the first step on
-        return float(loss.detach())
+        length = self.inner.step(self.sgd, self._trained(grads, phase), lr)
+        copy_into(self.buffers, new[0])
+        if first or phase is not None:
+            self._alias()  # the momentum exists from the first step of a weight on
+        return Taken(float(value.detach()), length, gates, slopes)
+
+    def _trained(self, grads: Tensors, phase: Phase | None) -> list[Tensor | None]:
+        if phase is None or not (phase.only or phase.rest):
+            return list(grads)
+        names = (name.rpartition(".")[2] for name in self.supernet.weight_names)
+        moving = ((not phase.only or n in phase.only) and n not in phase.rest for n in names)
+        return [g if m else None for g, m in zip(grads, moving, strict=True)]
 
     def evaluate(self, gates: Mapping[str, Tensor]) -> dict[str, float]:
         """Return the measures on the validation half, with the running statistics as they are."""

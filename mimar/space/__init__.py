@@ -5,7 +5,9 @@ from __future__ import annotations
 from mimar.space import modules
 from mimar.space.architecture import Architecture
 from mimar.space.cells import S1, S2, S3, S4, darts, darts_choices, edge_operations, nasbench201
+from mimar.space.chains import Chain
 from mimar.space.choice import Choice
+from mimar.space.distance import hamming, hausdorff
 from mimar.space.encoding import Graphs
 from mimar.space.formats import DARTS_OPERATIONS, NASBENCH201_EDGES, NASBENCH201_OPERATIONS, Genotype
 from mimar.space.modules import EXECUTION, Execution, OneOf, SomeOf, joined, total
@@ -23,6 +25,7 @@ __all__ = [
     "S3",
     "S4",
     "Architecture",
+    "Chain",
     "Choice",
     "Darts",
     "Execution",
@@ -36,6 +39,8 @@ __all__ = [
     "darts",
     "darts_choices",
     "edge_operations",
+    "hamming",
+    "hausdorff",
     "joined",
     "modules",
     "nasbench201",

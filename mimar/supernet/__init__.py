@@ -2,6 +2,7 @@
 
 from mimar.supernet.extract import Extracted, chosen, extract
 from mimar.supernet.fused import Fused
+from mimar.supernet.gates import Gates
 from mimar.supernet.memory import free_bytes, saved_bytes, step_bytes
 from mimar.supernet.reference import Reference
 from mimar.supernet.supernet import Engine, Supernet, output_scales, recalibrated
@@ -10,6 +11,7 @@ __all__ = [
     "Engine",
     "Extracted",
     "Fused",
+    "Gates",
     "Reference",
     "Supernet",
     "chosen",

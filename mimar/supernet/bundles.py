@@ -62,6 +62,8 @@ def _chain(parts: list[Any]) -> Chain | None:
     chain: list[Stage] = []
     while parts:
         if isinstance(parts[0], Stage):
+            if any(type(m) not in (nn.Conv2d, nn.BatchNorm2d) for m in parts[0].modules):
+                return None  # a stage reads their weights, of which a class of its own makes something else
             chain.append(parts[0])
             parts = parts[1:]
             continue

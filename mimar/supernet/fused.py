@@ -247,19 +247,19 @@ class Together(OneByOne):
             return found
         gate = self.gate(outer) if outer is not None else None
         fixed = [1.0] * len(edges) if gate is None else None if gate.requires_grad else gate.tolist()
+        ways = [True] * len(edges) if gate is None or outer is None else self.live(outer.name, gate)
         parts: list[Tensor] = []
         runs: list[bool] = []
         for i, (edge, x) in enumerate(edges):
             many = len(edge.candidates) if isinstance(edge, OneOf) else 1
-            if fixed is not None and fixed[i] == 0.0:  # what is not executed needs no gate
+            if not ways[i]:  # what is not executed needs no gate
                 parts.append(x.new_zeros(many))
                 runs += [False] * many
                 continue
             if isinstance(edge, OneOf):
                 own = self.gate(edge)
                 parts.append(own if gate is None or (fixed is not None and fixed[i] == 1.0) else own * gate[i])
-                live = [True] * many if own.requires_grad else [value != 0.0 for value in own.tolist()]
-                runs += live if any(live) else [True] + live[1:]  # as the reference: the first one gives the shape
+                runs += self.live(edge.name, own)
             else:
                 parts.append(x.new_ones(1) if gate is None else gate[i : i + 1])
                 runs.append(True)

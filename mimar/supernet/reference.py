@@ -2,7 +2,7 @@
 
     OneOf:   y = Σ_o p_o · option_o(x)            SomeOf:  y = Σ_i p_i · candidate_i(x_i)
 
-An option whose gate is exactly zero and needs no gradient is not executed; a gate that is exactly one and needs no
+An option whose gate is exactly zero and needs no gradient is not executed, nor is one that the gates call inactive; a gate that is exactly one and needs no
 gradient is not multiplied, so that a one-hot supernet is the chosen network to the last bit.
 """
 
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from mimar.core.errors import SpaceError, UsageError, nearest
 from mimar.space.modules import OneOf, SomeOf
+from mimar.supernet.gates import active_of
 
 
 @dataclass(frozen=True)
@@ -66,17 +67,21 @@ class OneByOne:
             raise SpaceError(f"the gate of {choice.name!r} has shape {tuple(gate.shape)}; it must be ({count},)")
         return gate
 
+    def live(self, name: str, gate: Tensor) -> list[bool]:
+        """Return which options are executed: those that may run, and whose gate is not zero or requires a gradient."""
+        found = [True] * len(gate) if gate.requires_grad else [value != 0.0 for value in gate.tolist()]
+        if (active := active_of(self.gates, name)) is not None:
+            found = [a and b for a, b in zip(found, active, strict=True)]
+        return found if any(found) else [True] + found[1:]  # the shape of the output has to come from somewhere
+
     def _sum(self, choice: OneOf | SomeOf, runs: list[Callable[[], Any]]) -> Any:
         gate = self.gate(choice)
+        live = self.live(choice.name, gate)
         if gate.requires_grad:
-            terms = [gate[i] * run() for i, run in enumerate(runs)]
+            terms = [gate[i] * run() for i, run in enumerate(runs) if live[i]]
         else:
             values = gate.tolist()
-            terms = [
-                run() if p == 1.0 else gate[i] * run()
-                for i, (p, run) in enumerate(zip(values, runs, strict=True))
-                if p != 0.0
-            ] or [gate[0] * runs[0]()]  # all gates are zero: the shape of the output has to come from somewhere
+            terms = [run() if p == 1.0 else gate[i] * run() for i, (p, run) in enumerate(zip(values, runs)) if live[i]]
         total = terms[0]
         for term in terms[1:]:
             total = added(choice.name, total, term)

@@ -18,6 +18,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "darts": {"cells": 3, "channels": 2, "nodes": 2},
     "darts-small": {"channels": 2, "nodes": 2},
     **{name: {"cells": 3, "channels": 2} for name in ("s1", "s2", "s3", "s4")},
+    "sharp": {"cells": 3, "channels": 2, "nodes": 1},
+    "grid": {"channels": 2, "widths": 2},
 }
 
 

@@ -52,9 +52,11 @@ class SingleLevel:
 
         g = ∂L1(w, a)/∂a
 
-    The outer loss is not looked at, so that a term on it (alpha decay) does not act; put terms on the inner loss.
+    The outer loss is not looked at. A search loop takes this gradient from the pass of the weight step itself (`joint`), on
+    the same batch; there is one problem then, and the terms of both scopes are on its loss.
     """
 
+    joint: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def __call__(

@@ -13,6 +13,7 @@ from mimar.core.derivatives import Curvature, Loss, gauss_newton, gradient, mixe
 from mimar.core.errors import DivergenceWarning, NonFiniteError, UsageError
 from mimar.core.series import Product
 from mimar.core.trees import Tensors, add, finite, leaves, norm
+from mimar.supernet import Gates
 
 
 class Hypergradient(Protocol):
@@ -47,6 +48,10 @@ class Explanation:
     norms: tuple[float, ...] = ()  # of each summand of the series, or of each residual
     step: float | None = None  # the γ in use
     warning: str | None = None
+    samples: tuple[
+        tuple[Gates, float], ...
+    ] = ()  # gates that were tried and their losses, for updates without gradients
+    names: tuple[str, ...] = ()  # of the alphas, where the losses know them
 
     @property
     def share(self) -> float:

@@ -9,13 +9,17 @@ from torch import Tensor
 
 from mimar.core.ranges import Range, validate
 from mimar.core.trees import Tensors, square
+from mimar.gradient.regularise.parts import View
 
 Rate = Annotated[float, Range(0.0, None)]
 
 
 @dataclass(frozen=True)
 class WeightDecay:
-    """½ · rate · ‖w‖² on the inner loss: adds rate · w to the gradient and rate to every eigenvalue of the Hessian."""
+    """½ · rate · ‖w‖² on the inner loss: adds rate · w to the gradient and rate to every eigenvalue of the Hessian.
+
+    A schedule that sets "decay" multiplies the rate by it.
+    """
 
     rate: Rate = 3e-4
     scope: ClassVar[Literal["inner", "outer"]] = "inner"
@@ -24,8 +28,9 @@ class WeightDecay:
     def __post_init__(self) -> None:
         validate(self)
 
-    def __call__(self, weights: Tensors, alphas: Tensors) -> Tensor:
-        return 0.5 * self.rate * square(weights)
+    def __call__(self, weights: Tensors, alphas: Tensors, view: View | None = None) -> Tensor:
+        factor = 1.0 if view is None else view.settings.get("decay", 1.0)
+        return 0.5 * factor * self.rate * square(weights)
 
 
 @dataclass(frozen=True)
@@ -39,5 +44,5 @@ class AlphaDecay:
     def __post_init__(self) -> None:
         validate(self)
 
-    def __call__(self, weights: Tensors, alphas: Tensors) -> Tensor:
+    def __call__(self, weights: Tensors, alphas: Tensors, view: View | None = None) -> Tensor:
         return 0.5 * self.rate * square(alphas)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mimar.core.streams import Rng
 from mimar.space import Choice, Space
+from mimar.supernet import Gates
 
 Alphas = Mapping[str, Tensor]  # {choice name: (options,)}
-Gates = dict[str, Tensor]  # {choice name: (options,)}
 
 
 @dataclass
@@ -23,14 +23,19 @@ class Context:
 
     space: Space
     progress: float = 0.0  # of the search, 0 to 1
-    rng: torch.Generator | None = None
+    rng: torch.Generator | None = None  # the same noise in every call of one step
     training: bool = True
     scope: Literal["inner", "outer"] = "inner"  # whose loss the gates are for: that of the weights or of the alphas
     memo: dict[str, Any] = field(default_factory=dict)
+    held: dict[str, Tensor] = field(default_factory=dict)  # what parts keep between steps: a piece of the state
+    loss: Callable[[Mapping[str, Tensor]], Tensor] | None = None  # the inner loss of this batch under other gates
 
 
 class Relaxation(Protocol):
-    """From alphas to gates. Deterministic given alphas and the context's stream."""
+    """From alphas to gates. Deterministic given alphas, the context's stream and what is held.
+
+    A relaxation may also have `keeps(space)` and `settle(alphas, before, ctx)`: see the functions of these names.
+    """
 
     def init(self, space: Space, rng: Rng) -> dict[str, Tensor]:
         """Return fresh alphas, one vector per relaxed choice."""
@@ -41,6 +46,32 @@ class Relaxation(Protocol):
         ...
 
 
+def keeps(part: Relaxation, space: Space) -> dict[str, Tensor]:
+    """Return what a relaxation keeps between steps, as it is at the start: nothing unless it has `keeps`."""
+    own = getattr(part, "keeps", None)
+    return {} if own is None else own(space)
+
+
+@torch.no_grad()
+def settle(part: Relaxation, alphas: dict[str, Tensor], before: Alphas, ctx: Context) -> None:
+    """Let a relaxation follow up an outer step, in place: in the alphas and in what is held.
+
+    `before`: the alphas before the step; the context's stream gives the noise that the gates of the step had.
+    """
+    own = getattr(part, "settle", None)
+    if own is not None:
+        own(alphas, before, ctx)
+
+
+def drawn(ctx: Context, part: object) -> torch.Generator:
+    """Return the context's stream; raises ValueError where there is none to draw from."""
+    if ctx.rng is None:
+        raise ValueError(
+            f"{type(part).__name__} needs a stream in its context: Context(space, rng=stream(seed, 'gates'))"
+        )
+    return ctx.rng
+
+
 def relaxed(space: Space) -> tuple[Choice, ...]:
     """Return the choices whose options get alphas: of kinds `one` and `size`."""
     return tuple(c for c in space.choices if c.kind in ("one", "size"))
@@ -48,7 +79,7 @@ def relaxed(space: Space) -> tuple[Choice, ...]:
 
 def open_gates(space: Space, like: Tensor) -> Gates:
     """Return all-ones gates for the choices of kind `some`: every candidate takes part, as in DARTS."""
-    return {c.name: torch.ones(len(c.options)).to(like) for c in space.choices if c.kind == "some"}
+    return Gates({c.name: torch.ones(len(c.options)).to(like) for c in space.choices if c.kind == "some"})
 
 
 def entropy(gates: Mapping[str, Tensor], space: Space) -> float:

@@ -9,7 +9,7 @@ import torch
 
 from mimar.core.ranges import Range, validate
 from mimar.core.streams import Rng
-from mimar.gradient.relax.parts import Alphas, Context, Gates, Relaxation, relaxed
+from mimar.gradient.relax.parts import Alphas, Context, Gates, Relaxation, drawn, keeps, relaxed, settle
 from mimar.space import Space
 
 
@@ -41,12 +41,19 @@ class Perturbed:
         found = self.inside.gates(alphas, ctx)
         if not (ctx.training and ctx.scope == "inner" and self.radius):
             return found
-        if ctx.rng is None:
-            raise ValueError("Perturbed needs a stream in its context: Context(space, rng=stream(seed))")
+        rng = drawn(ctx, self)
         start = min(self.start, self.radius)
         width = start + (self.radius - start) * ctx.progress
         for choice in relaxed(ctx.space):
             gate = found[choice.name]
-            noise = torch.rand(gate.shape, generator=ctx.rng).to(gate)
+            noise = torch.rand(gate.shape, generator=rng).to(gate)
             found[choice.name] = (gate + width * (2 * noise - 1)).clamp(0.0, 1.0)
         return found
+
+    def keeps(self, space: Space) -> dict[str, torch.Tensor]:
+        """Return what the other relaxation keeps."""
+        return keeps(self.inside, space)
+
+    def settle(self, alphas: dict[str, torch.Tensor], before: Alphas, ctx: Context) -> None:
+        """Let the other relaxation follow up an outer step."""
+        settle(self.inside, alphas, before, ctx)

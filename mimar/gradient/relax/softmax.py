@@ -37,6 +37,6 @@ class Softmax:
 
     def gates(self, alphas: Alphas, ctx: Context) -> Gates:
         """Return gates on the simplex; choices of kind `some` stay open."""
-        found = {name: torch.softmax(a / self.temperature, dim=-1) for name, a in alphas.items()}
+        found = Gates({name: torch.softmax(a / self.temperature, dim=-1) for name, a in alphas.items()})
         like = next(iter(alphas.values()), torch.zeros(()))
         return found | open_gates(ctx.space, like)

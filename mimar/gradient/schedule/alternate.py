@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+from torch import Tensor
+
 from mimar.core.optimisers import cosine
 from mimar.core.ranges import Range, validate
 
@@ -27,7 +29,7 @@ class Alternate:
     def __post_init__(self) -> None:
         validate(self)
 
-    def outer_due(self, step: int, per_epoch: int) -> bool:
+    def outer_due(self, step: int, per_epoch: int, norm: float = 0.0, held: dict[str, Tensor] | None = None) -> bool:
         """Tell whether an alpha step follows the weight step number `step` (from 0, over all epochs)."""
         rest = step - self.warmup * per_epoch
         return rest >= 0 and (rest + 1) % self.inner_steps == 0

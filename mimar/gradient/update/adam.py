@@ -8,11 +8,14 @@ from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
-from mimar.core.optimisers import Rate, descend
+from mimar.core.optimisers import Rate
 from mimar.core.ranges import Range, validate
+from mimar.gradient.hypergradient import Explanation
 
 Beta = Annotated[float, Range(0.0, 0.999999)]
+MOMENTS = ("exp_avg", "exp_avg_sq", "step")  # torch's names
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,32 @@ class Adam:
         """Return the rate for a search of `steps` outer steps."""
         return max(self.lr, self.travel / max(steps, 1))
 
-    def optimiser(self, alphas: Sequence[Tensor]) -> torch.optim.Adam:
-        """Return torch's optimiser over `alphas`; decay is a term of the outer loss."""
-        return torch.optim.Adam(list(alphas), lr=self.lr, betas=(self.beta1, self.beta2))
+    def keeps(self, alphas: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the moments at the start; decay is a term of the outer loss."""
+        found: dict[str, Tensor] = {}
+        for i, a in enumerate(alphas):
+            zeros = torch.zeros_like(a, requires_grad=False)
+            found |= {f"adam/{i}/exp_avg": zeros, f"adam/{i}/exp_avg_sq": zeros.clone()}
+            found[f"adam/{i}/step"] = torch.zeros((), dtype=torch.float32)
+        return found
 
-    def step(self, optimiser: torch.optim.Optimizer, gradients: Sequence[Tensor], steps: int) -> None:
-        """Take one of `steps` outer steps along `gradients`, in place."""
-        descend(optimiser, gradients, self.rate(steps))
+    @torch.no_grad()
+    def step(self, alphas: Sequence[Tensor], found: Explanation, held: dict[str, Tensor], steps: int) -> None:
+        """Take one of `steps` outer steps along the gradients, in place."""
+        averages, squares, counts = ([held[f"adam/{i}/{m}"] for i in range(len(alphas))] for m in MOMENTS)
+        adam(
+            list(alphas),
+            [g.detach() for g in found.gradients],
+            averages,
+            squares,
+            [],
+            counts,
+            foreach=False,
+            amsgrad=False,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            lr=self.rate(steps),
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )

@@ -1,0 +1,169 @@
+"""Cells in processes of their own, some at a time: one that fails or is killed costs itself alone.
+
+What is finished is taken from its run folder; what was begun goes on from its last snapshot. Ctrl-C reaches the parent,
+which passes it on once, so that every cell saves; a killed parent takes its cells with it, which lose no snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from mimar import runs
+from mimar.core.errors import MimarError
+from mimar.study import cells
+from mimar.study.cells import Cell
+
+LOG = "log.txt"  # of all processes, beside the cells: their warnings
+
+
+class Outcome(NamedTuple):
+    """What came of a cell: its result, or the sentence of its failure; `ran` unless it was finished already."""
+
+    result: dict[str, Any] | None
+    failure: str = ""
+    ran: bool = True
+
+
+Note = Callable[[Cell, Outcome], None]
+
+
+class Worker(NamedTuple):
+    """A process that runs one cell after the other, and the pipe by which it gets them and answers."""
+
+    process: Any
+    pipe: Connection
+
+
+class Crew:
+    """Up to `workers` processes that run cells into their folders below `root`; used in a `with`."""
+
+    def __init__(self, root: Path, workers: int) -> None:
+        self.root, self.workers = root, workers
+        self.idle: list[Worker] = []
+        self.running: dict[Connection, tuple[Cell, Worker]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Let the cells that run save, and wait for all processes."""
+        for _, worker in self.running.values():
+            if worker.process.is_alive():
+                os.kill(worker.process.pid, signal.SIGINT)
+        for worker in (*self.idle, *(worker for _, worker in self.running.values())):
+            worker.pipe.close()
+            worker.process.join()
+
+    def work(self, todo: Iterable[Cell], note: Note) -> None:
+        """Run the cells and `note` what came of each, in the order in which they end; finished ones at once."""
+        waiting = []
+        for cell in todo:
+            if (self.root / cell.folder / "result.json").exists():
+                note(cell, _taken(cell, self.root)._replace(ran=False))
+            else:
+                waiting.append(cell)
+        while waiting or self.running:
+            while waiting and len(self.running) < self.workers:
+                worker = self._free()
+                self.running[worker.pipe] = (waiting[0], worker)
+                worker.pipe.send(waiting.pop(0))
+            ready = wait(list(self.running))
+            for pipe in [p for p in self.running if p in ready]:
+                cell, worker = self.running[pipe]
+                outcome = self._ended(cell, worker)
+                del self.running[pipe]
+                note(cell, outcome)
+
+    def _free(self) -> Worker:
+        """Return a worker that waits, else a new one."""
+        while self.idle:
+            worker = self.idle.pop()
+            if worker.process.is_alive():
+                return worker
+            worker.pipe.close()
+        context = multiprocessing.get_context("spawn")
+        ours, its = context.Pipe()
+        process = context.Process(target=serve, args=(str(self.root), its))
+        with _without_interrupts():  # the child begins without them too, until it can answer one
+            process.start()
+        its.close()  # only the child holds its end: its death ends our reading
+        return Worker(process, ours)
+
+    def _ended(self, cell: Cell, worker: Worker) -> Outcome:
+        try:
+            failure = worker.pipe.recv()
+        except (EOFError, OSError):
+            worker.process.join()
+            worker.pipe.close()
+            code = worker.process.exitcode
+            killed = "its process was killed, by hand or because the memory was used up"
+            return Outcome(None, killed if code == -signal.SIGKILL else f"its process ended with exit code {code}")
+        self.idle.append(worker)
+        return Outcome(None, failure) if failure else _taken(cell, self.root)
+
+
+def _taken(cell: Cell, root: Path) -> Outcome:
+    """Return the outcome of a finished cell, from its files."""
+    try:
+        with runs.open_run(root / cell.folder) as store:
+            trained = [e for e in store.events() if e.get("event") == "trained"]
+            result = json.loads(store.read("result.json"))
+            return Outcome({**result, "trained": trained, "versions": store.header["versions"]})
+    except (MimarError, ValueError) as error:
+        return Outcome(None, sentence(error, root))
+
+
+def serve(root: str, pipe: Connection) -> None:
+    """Run the cells that come through `pipe`; answer with the sentence of a failure, "" for success, until it closes."""
+    os.setsid()  # a terminal's Ctrl-C reaches the parent alone
+    threading.Thread(target=_watch, daemon=True).start()
+    with (Path(root) / LOG).open("a", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 2)  # several processes would write over each other, and over the parent's lines
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while True:
+            pipe.send(_attempted(pipe.recv(), root))
+    except (KeyboardInterrupt, EOFError, OSError):  # Ctrl-C once the cell has saved; no more cells; no parent
+        return
+
+
+def _attempted(cell: Cell, root: str) -> str:
+    try:
+        cells.run(cell, root)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it costs this cell alone and is written down
+        return sentence(error, Path(root))
+    return ""
+
+
+def _watch() -> None:
+    """End this process when its parent has died: a run survives it, and the next one may need its lock."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def sentence(error: BaseException, root: Path) -> str:
+    """Return an error as one line without the place of the study on this machine."""
+    text = " ".join(str(error).split())
+    for place in (root.resolve(), root):
+        text = text.replace(f"{place}{os.sep}", "")
+    return text if isinstance(error, MimarError) else f"unexpected {type(error).__name__}: {text[:300]}"
