@@ -35,9 +35,9 @@ BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions
     "evaluators": 1500,
     "schedulers": 600,
     "search": 2100,
-    "report": 1300,
+    "report": 1350,
     "study": 2600,
-    "cli": 1250,
+    "cli": 1350,
     "testing": 1800,
 }
 ROOMS = {*BUDGET, "recipes"}

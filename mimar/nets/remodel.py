@@ -178,6 +178,24 @@ class Binary:
         return model
 
 
+@dataclass(frozen=True)
+class Several:
+    """Several changes, one after the other."""
+
+    parts: tuple[Remodel, ...]
+    version: ClassVar[int] = 1
+
+    def options(self, *, final: bool) -> dict[str, int]:
+        """Return the keywords of all."""
+        return {key: value for part in self.parts for key, value in part.options(final=final).items()}
+
+    def __call__(self, model: nn.Module, *, final: bool) -> nn.Module:
+        """Change a built model by each in turn."""
+        for part in self.parts:
+            model = part(model, final=final)
+        return model
+
+
 def _conv(layer: nn.Conv2d) -> dict[str, Any]:
     names = ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode")
     return {name: getattr(layer, name) for name in names} | _like(layer)

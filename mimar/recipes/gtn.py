@@ -12,7 +12,7 @@ from mimar.core.paper import Paper
 from mimar.core.ranges import Batch, Count, Positive, Range, Whole
 from mimar.evaluators import Retrain
 from mimar.evaluators.synthetic import Teacher
-from mimar.search.teach import Teach
+from mimar.search import Teach
 from mimar.tasks import Task
 
 PAPER = Paper(

@@ -6,5 +6,6 @@ from mimar.search.levels import Levels
 from mimar.search.oneshot import OneShot
 from mimar.search.result import Result
 from mimar.search.run import run
+from mimar.search.teach import Teach
 
-__all__ = ["AskTell", "Bilevel", "Levels", "OneShot", "Result", "run"]
+__all__ = ["AskTell", "Bilevel", "Levels", "OneShot", "Result", "Teach", "run"]

@@ -10,6 +10,7 @@ from mimar.space.choice import Choice
 from mimar.space.distance import hamming, hausdorff
 from mimar.space.encoding import Graphs
 from mimar.space.formats import DARTS_OPERATIONS, NASBENCH201_EDGES, NASBENCH201_OPERATIONS, Genotype
+from mimar.space.known import Residual
 from mimar.space.modules import EXECUTION, Execution, OneOf, SomeOf, joined, total
 from mimar.space.space import Space
 from mimar.space.structures import Darts, NasBench201, Structure
@@ -33,6 +34,7 @@ __all__ = [
     "Graphs",
     "NasBench201",
     "OneOf",
+    "Residual",
     "SomeOf",
     "Space",
     "Structure",

@@ -153,7 +153,7 @@ def _zeros(part: Any, alphas: dict[str, Tensor], seed: int) -> None:
 
 
 def _logprob(part: Any, alphas: dict[str, Tensor], seed: int) -> None:
-    for draw in range(8):
+    for draw in range(32):  # enough for a rare option
         leaves = {n: a.clone().requires_grad_() for n, a in alphas.items()}
         ctx = _context(part, seed + draw)
         gates, plain = part.gates(leaves, ctx), _gates(part, leaves, seed, training=False)

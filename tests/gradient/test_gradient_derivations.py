@@ -254,7 +254,7 @@ def test_a_killed_process_goes_on_where_it_was(part: Perturbation) -> None:
 
 
 def test_a_process_killed_at_every_step_arrives() -> None:
-    part, whole, bench = Perturbation(tune=1), random_bench(nodes=2), random_bench(nodes=2)
+    part, whole, bench = Perturbation(tune=1), random_bench(), random_bench()  # nodes that lose two candidates
     wanted, _ = finished(part, whole)
     for _ in range(1000):
         try:

@@ -1,4 +1,4 @@
-"""Every part of the gradient room through its kit, and relaxations, derivations, schedules, updates, terms by themselves."""
+"""Every part of the gradient room through its kit, and relaxations, derivations, schedules, terms by themselves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from mimar.gradient.hypergradient import ConjugateGradient, FirstOrder, Neumann,
 from mimar.gradient.regularise import AlphaDecay, WeightDecay
 from mimar.gradient.relax import Context, Perturbed, Softmax, entropy
 from mimar.gradient.schedule import Alternate
-from mimar.gradient.update import Adam
 from mimar.space import Architecture, Choice, Space, darts, nasbench201
 from mimar.testing import check_hypergradient, check_relaxation
 
@@ -199,35 +198,6 @@ def test_the_rate_falls_by_a_cosine() -> None:
     assert Alternate(epochs=4, floor=0.1).rate(3, 0.025) == 0.025  # the floor never lifts the rate
     with pytest.raises(UsageError, match="Alternate.inner_steps is 0; it must be a whole number at least 1"):
         Alternate(inner_steps=0)
-
-
-# --- update ---------------------------------------------------------------------------------------------------------
-
-
-def test_adam_travels_what_it_is_told() -> None:
-    assert Adam(lr=3e-4, travel=3.0).rate(200) == pytest.approx(0.015)
-    assert Adam(lr=3e-4, travel=3.0).rate(20_000) == 3e-4
-    assert Adam(lr=3e-4, travel=0.0).rate(1) == 3e-4
-    assert Adam(travel=3.0).rate(0) == 3.0
-    for steps in (10, 200):
-        part, alpha = Adam(), torch.zeros(3)
-        optimiser = part.optimiser([alpha])
-        for _ in range(steps):
-            part.step(optimiser, [torch.tensor([1.0, -0.01, 0.0])], steps)
-        torch.testing.assert_close(alpha, torch.tensor([-3.0, 3.0, 0.0]), rtol=1e-3, atol=0)
-        assert alpha.grad is None
-
-
-def test_adam_is_adam() -> None:
-    ours, theirs = torch.ones(2), torch.ones(2, requires_grad=True)
-    part = Adam(lr=0.1, travel=0.0)
-    a, b = part.optimiser([ours]), torch.optim.Adam([theirs], lr=0.1, betas=(0.5, 0.999))
-    for i in range(5):
-        g = torch.randn(2, generator=stream(i))
-        part.step(a, [g], 100)
-        theirs.grad = g
-        b.step()
-    assert torch.equal(ours, theirs.detach())
 
 
 # --- terms ----------------------------------------------------------------------------------------------------------

@@ -55,6 +55,8 @@ def test_largest_are_kept_and_of_equal_ones_the_first() -> None:
     layer = SparseLinear(6, 1, bias=False, keep=0.5)
     layer.scores.data = torch.tensor([[0.5, -2.0, 0.5, 1.0, -0.5, 0.1]])
     assert kept(layer).tolist() == [[1.0, 1.0, 0.0, 1.0, 0.0, 0.0]]
+    layer.scores.data = torch.tensor([[0.5, -0.5, 0.2, 0.5, 0.5, 0.1]])
+    assert kept(layer).tolist() == [[1.0, 1.0, 0.0, 1.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("size", [2**22, 2**23, 10**7, 10**9])

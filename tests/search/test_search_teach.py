@@ -93,7 +93,7 @@ def test_checkpoints_change_no_more_than_rounding() -> None:
 def test_teacher_learns_data_on_which_a_network_learns() -> None:
     more = {"iterations": 40, "steps": 6, "batch": 16, "width": 8, "imitate": 0, "rate": 0.03, "lr": 0.2, "every": 0}
     _, losses = taught(search(**more))
-    assert sum(losses[-8:]) < 0.85 * sum(losses[:8])
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
 
 
 def test_imitation_comes_near_to_real_images() -> None:
@@ -103,12 +103,13 @@ def test_imitation_comes_near_to_real_images() -> None:
 
 
 def test_result_names_the_best_candidate_and_the_teacher_stays() -> None:
-    part = search(candidates=4)
+    part = search(candidates=4, steps=8, batch=16, width=8, imitate=60)
     state = part.start()
     records = finished(part, state)
     derived, result = (next(r for r in records if r["event"] == name) for name in ("derived", "finished"))
     found = result["result"]
-    assert len(derived["ranked"]) == 4 and found["supernet"]["taught_accuracy"] == max(derived["ranked"])
+    assert len(derived["ranked"]) == 4 and min(derived["ranked"]) < max(derived["ranked"])
+    assert found["supernet"]["taught_accuracy"] == max(derived["ranked"])
     chosen = architecture(found["architecture"])
     assert chosen == architecture(derived["architecture"])
     rating = part.taught(state).evaluate(chosen)

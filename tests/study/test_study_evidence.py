@@ -17,7 +17,7 @@ from mimar.study.cells import Cell
 from mimar.study.claims import CLAIMS, BeatsRandom
 
 ROOT = Path(__file__).parents[2]
-RECORDS = sorted((ROOT / "evidence").glob("*.json"))
+RECORDS = sorted(p for p in (ROOT / "evidence").glob("*.json") if not p.name.startswith("compare-"))
 ARCHITECTURE = dict.fromkeys(("0-1", "0-2", "1-2", "0-3", "1-3", "2-3"), "skip_connect")
 
 

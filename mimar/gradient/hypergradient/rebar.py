@@ -48,7 +48,8 @@ class Rebar:
 
         g ≈ ∇_a E[L2(w, z) + cost(z)],    z_c ~ Cat(softmax(a_c)),    by `rebar` above, the mean over `samples`
 
-    Unbiased for what a search ends with, a single path, where the gradient of a mixture is not. `cost` may be any
+    Unbiased for what a search ends with, a single path, where the gradient of a mixture is not. Quieter than the score
+    function where many choices share the loss; of a single choice only than the one without a baseline. `cost` may be any
     function of architectures: `hard` of the sampled one is only evaluated, `soft` is its stand-in in the control variate.
     Choices of kinds `one` and `size` are drawn; others keep the gates of the relaxation and its gradient.
     Cost a sample: one pass of a path, one gradient of the whole supernet. Raises UsageError for a plain callable.

@@ -70,8 +70,8 @@ class Adversarial:
             with torch.enable_grad():
                 leaves = {name: p.clone().requires_grad_() for name, p in here.items()}
                 value = loss(gates | leaves)
-            if float(value.detach()) > most:
-                most, worst = float(value.detach()), here
+            if value.item() > most:
+                most, worst = value.item(), here
             if step < self.steps:
                 slopes = torch.autograd.grad(value, list(leaves.values()), allow_unused=True, materialize_grads=True)
                 pairs = zip(names, slopes, strict=True)

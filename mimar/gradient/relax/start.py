@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
@@ -30,19 +30,21 @@ class Start:
     """
 
     inside: Relaxation
-    options: tuple[tuple[str, Any], ...] | Mapping[str, Any]
+    options: tuple[tuple[str, Any], ...] | Mapping[str, Any] | Callable[[Space], Mapping[str, Any]]
     logit: float = 10.0
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
-        pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
-        object.__setattr__(self, "options", tuple((pattern, option) for pattern, option in pairs))
+        if not callable(self.options):
+            pairs = self.options.items() if isinstance(self.options, Mapping) else self.options
+            object.__setattr__(self, "options", tuple((pattern, option) for pattern, option in pairs))
         validate(self)
 
     def init(self, space: Space, rng: Rng) -> dict[str, Tensor]:
         """Return the other relaxation's alphas, with the lead."""
         found = self.inside.init(space, rng)
-        for pattern, given in tuple(self.options):
+        options = self.options(space).items() if callable(self.options) else self.options
+        for pattern, given in tuple(options):
             choices = [c for c in space.choices if fnmatchcase(c.name, pattern)]
             if not choices:
                 raise SpaceError(nearest(pattern, (c.name for c in space.choices), kind="choice"))

@@ -1,0 +1,73 @@
+"""R-DARTS (drop path): second-order DARTS whose operations drop out, more and more, under growing cutout.
+
+in the inner problem an operation drops out with probability `drop` · progress; the erased square grows alike
+"""
+
+from torch import nn
+
+from mimar.core.optimisers import Sgd
+from mimar.core.paper import Paper
+from mimar.core.ranges import Batch, Count, Fraction, NonNegative, Positive, Whole
+from mimar.evaluators import Retrain
+from mimar.gradient.derive import Strongest
+from mimar.gradient.hypergradient import Unrolled
+from mimar.gradient.regularise import AlphaDecay, WeightDecay
+from mimar.gradient.relax import PathDrop, Softmax
+from mimar.gradient.schedule import Alternate
+from mimar.gradient.update import Adam
+from mimar.search import Bilevel
+from mimar.tasks import Task
+
+PAPER = Paper(
+    "Zela, Arber and Elsken, Thomas and Saikia, Tonmoy and Marrakchi, Yassine and Brox, Thomas and Hutter, Frank",
+    2020,
+    "International Conference on Learning Representations (ICLR)",
+    "Understanding and Robustifying Differentiable Architecture Search",
+    "https://arxiv.org/abs/1909.09656",
+)
+DIFFERS = (
+    "one level; the best of several is what robust-darts does with the weight decay",
+    "an operation drops out for a whole batch, in the released code for single pictures",
+    "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
+    "weight decay and alpha decay are losses, not options of the optimisers",
+)
+TIER = "unit"
+
+
+def recipe(
+    *,
+    net: nn.Module | str | None = None,
+    task: Task | str | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    baseline: Whole | None = None,
+    drop: Fraction = 0.2,
+    cutout: Whole = 2,
+    epochs: Count = 20,
+    warmup: Whole = 0,
+    batch: Batch = 32,
+    lr: Positive = 0.025,
+    decay: NonNegative = 3e-4,
+    alpha_lr: Positive = 3e-4,
+    alpha_decay: NonNegative = 1e-3,
+    travel: NonNegative = 10.0,
+    retrain: Retrain = Retrain(),
+) -> Bilevel:
+    return Bilevel(
+        name="r-darts-dp",
+        relaxation=PathDrop(Softmax(), rate=drop),
+        hypergradient=Unrolled(steps=1),
+        inner=Sgd(lr=lr),
+        outer=Adam(lr=alpha_lr, travel=travel),
+        terms=(WeightDecay(decay), AlphaDecay(alpha_decay)),
+        schedule=Alternate(epochs=epochs, inner_steps=1, warmup=warmup),
+        derivation=Strongest(),
+        cutout=cutout,
+        retrain=retrain,
+        batch=batch,
+        net=net,
+        task=task,
+        seed=seed,
+        device=device,
+        baseline=baseline,
+    )

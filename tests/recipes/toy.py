@@ -1,0 +1,58 @@
+"""Every recipe on one toy: the search phase alone, in a fraction of a second."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from typing import Any
+
+from mimar import recipes
+from mimar.core.events import Step
+from mimar.core.state import State
+from mimar.evaluators import Retrain
+from mimar.testing.problems import tiny_model
+from mimar.testing.recipe import tiny_task
+
+# What the toy needs beside epochs and batch: nets that a recipe can change, and figures small enough for six steps.
+SMALL: dict[str, dict[str, Any]] = {
+    "pc-darts": {"net": "nasbench201:cells=1,channels=4", "warmup": 0},
+    "bnas": {"net": "nasbench201:cells=1,channels=4", "rounds": 1, "left": 4},
+    "gtn": {"iterations": 2, "candidates": 2, "steps": 2, "imitate": 2},
+    "sd-darts": {"every": 1},
+    "random": {"networks": 1},
+    "random-ws": {"candidates": 2},
+    "idarts": {"inner_steps": 1},
+    "darts-es": {"first": 1, "around": 0, "back": 1, "threshold": 1.001},
+    "darts-ada": {"first": 1, "around": 0, "back": 1, "threshold": 1.001},
+}
+
+
+def names() -> list[str]:
+    """Return the names of all recipes and of their variants."""
+    return [n + (f":{v}" if v else "") for n in recipes.names() for v in ("", *recipes.variants(n))]
+
+
+def options(name: str, **more: Any) -> dict[str, Any]:
+    """Return the toy's options that a recipe knows."""
+    known = inspect.signature(recipes.load(name)[1]).parameters
+    common = {"net": None, "task": tiny_task(), "epochs": 3, "batch": 16, "baseline": 1}
+    common["retrain"] = Retrain(epochs=1, batch=16)
+    given = {**common, **SMALL.get(name, {}), **more}
+    if given["net"] is None:
+        given["net"] = tiny_model().float()
+    return {key: value for key, value in given.items() if key in known}
+
+
+def searched(name: str, **more: Any) -> tuple[State, float]:
+    """Return the last state of the search phase, with the queue of networks to train, and the seconds of its slowest step."""
+    search = recipes.load(name)[1](**options(name, **more))
+    state = search.start()
+    slowest, last, kept = 0.0, time.process_time(), state.snapshot()
+    for event in search.events(state):
+        if state.json["phase"] != "search":
+            kept.json |= {"queue": state.json["queue"]} if "queue" in state.json else {}
+            break
+        if isinstance(event, Step):
+            slowest, last = max(slowest, time.process_time() - last), time.process_time()
+            kept = state.snapshot()
+    return kept, slowest
