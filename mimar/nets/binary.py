@@ -10,8 +10,7 @@ class BinaryConv2d(nn.Conv2d):
 
     Signs let the gradient straight through where |·| ≤ 1, and stop it elsewhere. Padding is by zeros, after the sign. A
     ReLU before it leaves no sign to take: put none. The mean is differentiated as it stands.
-    Source: XNOR-Net (Rastegari et al., ECCV 2016), equations 7 and 11, without the scaling map of the input, as the
-    release has it.
+    Source: XNOR-Net (Rastegari et al., ECCV 2016), without its scaling map of the input.
     """
 
     def forward(self, x: Tensor) -> Tensor:

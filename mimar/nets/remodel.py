@@ -23,6 +23,10 @@ SIGNED = (nn.Identity, nn.Dropout, nn.ZeroPad2d, nn.MaxPool2d, nn.AvgPool2d, nn.
 class Remodel(Protocol):
     """A change of structure: `final` says whether finished networks are taken from the model, or it is searched in."""
 
+    @property
+    def lasting(self) -> bool:
+        """Whether finished networks are of another kind or space than those of the plain net."""
+
     def options(self, *, final: bool) -> dict[str, int]:
         """Return the keywords that mimar's own nets get besides those of their words."""
 
@@ -34,6 +38,7 @@ class Remodel(Protocol):
 class Same:
     """No change."""
 
+    lasting: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     def options(self, *, final: bool) -> dict[str, int]:
@@ -56,6 +61,7 @@ class PartialChannels:
 
     k: Count = 4
     random: bool = False
+    lasting: ClassVar[bool] = False
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -88,6 +94,7 @@ class Nested:
     D-DARTS (Wang et al., 2021).
     """
 
+    lasting: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def options(self, *, final: bool) -> dict[str, int]:
@@ -118,6 +125,7 @@ class Sparse:
     """
 
     keep: Annotated[float, Range(0.0, 1.0, open_low=True)]
+    lasting: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -150,12 +158,13 @@ class Sparse:
 class Binary:
     """The convolutions inside options work on signs: see `mimar.nets.BinaryConv2d`. Weights stay what they are.
 
-    The ReLU before such a convolution goes, since what it leaves has one sign: in an option, each that the next layer,
-    pools and padding apart, is a binary convolution to. "Next" is by the order in which a module holds its layers.
-    Frozen layers and those of classes of your own stay. Source: BNAS (Chen et al., AAAI 2020) with the binarisation of
-    XNOR-Net; there PReLU takes the ReLU's place, whose sign is that of its input.
+    The ReLU before such a convolution goes, since what it leaves has one sign: each one whose output is, but for pools and
+    padding, the input of a binary convolution, by the order in which an option holds its layers. Frozen layers and those
+    of classes of your own stay, and so does a ReLU in front of a choice.
+    Source: BNAS (Chen et al., AAAI 2020), of which no code was found; the binarisation is that of XNOR-Net.
     """
 
+    lasting: ClassVar[bool] = True
     version: ClassVar[int] = 1
 
     def options(self, *, final: bool) -> dict[str, int]:
@@ -184,6 +193,11 @@ class Several:
 
     parts: tuple[Remodel, ...]
     version: ClassVar[int] = 1
+
+    @property
+    def lasting(self) -> bool:
+        """Whether one of the changes lasts."""
+        return any(part.lasting for part in self.parts)
 
     def options(self, *, final: bool) -> dict[str, int]:
         """Return the keywords of all."""

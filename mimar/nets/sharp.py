@@ -19,6 +19,8 @@ def sharp(
     *,
     nodes: int = 4,
     stem_multiplier: int = 3,
+    partial: int = 1,
+    nested: int = 0,
     affine: bool = False,
 ) -> nn.Module:
     """Return the DARTS network whose edges choose among `SHARP_OPERATIONS`: separable convolutions of three widths, all 3×3.
@@ -33,6 +35,8 @@ def sharp(
         in_channels,
         nodes=nodes,
         stem_multiplier=stem_multiplier,
+        partial=partial,
+        nested=nested,
         affine=affine,
         operations=SHARP_OPERATIONS,
     )

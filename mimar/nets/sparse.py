@@ -23,7 +23,7 @@ class SparseConv2d(nn.Conv2d):
     mask's own. At keep = 1 the output is that of the dense convolution to the last bit. `scheduled`: the ratio is a
     0-dim buffer named ``keep``, which a schedule may set; else a fixed number. `scores` has the weight's shape and starts
     at |weight| / max |weight|. Takes the arguments of `nn.Conv2d` besides. Raises UsageError for a ratio out of (0, 1].
-    Source: DASS (Mousavi et al., 2022), after HYDRA (Sehwag et al., NeurIPS 2020), whose count is rounded down.
+    Source: DASS (Mousavi et al., 2022), after HYDRA (Sehwag et al., NeurIPS 2020).
     """
 
     def __init__(self, *sizes: Any, keep: float, scheduled: bool = False, **options: Any) -> None:

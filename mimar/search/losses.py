@@ -150,7 +150,7 @@ class BatchLoss:
             held=self.held,
             settings=self.settings,
             scope=self.scope,
-            relax=lambda a: self.gates(a),
+            relax=lambda a: self.gates(a, weights),
             again=lambda weights=None, gates=None, buffers=None: again(weights, gates, buffers),
             other=other,
             costs=costs,

@@ -38,7 +38,7 @@ def _of(choice: Choice, four: set[str]) -> str | None:
     if edge is None:
         return str(choice.allowed[0])
     if EDGE.sub("", choice.name) in four:
-        wanted = (CONVOLUTIONS, SKIPS, ("none",))[NASBENCH201.get(edge[0], 2)]
+        wanted: tuple[str, ...] = (CONVOLUTIONS, SKIPS, ("none",))[NASBENCH201.get(edge[0], 2)]
     else:
         gap = int(edge[2]) - int(edge[1])
         wanted = CONVOLUTIONS if gap == 1 else SKIPS if gap == 2 else ()

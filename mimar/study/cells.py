@@ -38,6 +38,17 @@ def search(cell: Cell) -> Any:
     return recipes.load(cell.recipe)[1](**cell.options)
 
 
+def lasting(recipe: str) -> bool:
+    """Whether a recipe's finished networks are of another kind than plain ones, so that plain random ones are no match."""
+    built = recipes.load(recipe)[1]()
+    return bool(getattr(getattr(built, "remodel", None), "lasting", False))
+
+
+def own_random(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the random networks that a search trained itself."""
+    return [t for t in result["trained"] if str(t["network"]).startswith("random")]
+
+
 def run(cell: Cell, root: str) -> dict[str, Any]:
     """Run a cell to its end, or take what is there, and return its finished result with all trained networks."""
     import torch

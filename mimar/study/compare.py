@@ -87,9 +87,33 @@ class Study:
         """What all of them work on, under the first seed."""
         return Lab(self.net, self.task, self.seeds[0], "cpu", self.retrain.net)
 
+    def ground(self, recipe: str) -> tuple[Mapping[str, frozenset[str]], str | None]:
+        """Return which options of the space that a recipe searches have no parameters, and the space's layout.
+
+        Most search the study's own net; a recipe that unties cells has other choices, and no table knows its cells.
+        """
+        if recipe not in self._grounds:
+            lab = self.lab if recipe == RANDOM else cells.search(self.cell(recipe, self.seeds[0])).lab()
+            self._grounds[recipe] = free_options(lab.supernet.model), lab.space.layout
+        return self._grounds[recipe]
+
+    @cached_property
+    def _grounds(self) -> dict[str, tuple[Mapping[str, frozenset[str]], str | None]]:
+        return {}
+
+    def apart(self, recipe: str) -> bool:
+        """Whether a recipe is compared with random networks of its own kind (sparse, binary, untied), trained by itself."""
+        if recipe not in self._apart:
+            self._apart[recipe] = cells.lasting(recipe)
+        return self._apart[recipe]
+
+    @cached_property
+    def _apart(self) -> dict[str, bool]:
+        return {}
+
     def cell(self, recipe: str, seed: int) -> Cell:
         """Return the cell of a recipe under a seed."""
-        own = {**self.options.get(recipe, {}), "retrain": self.retrain, "baseline": 0}
+        own = {**self.options.get(recipe, {}), "retrain": self.retrain, "baseline": None if self.apart(recipe) else 0}
         return Cell(recipe, {**own, "net": self.net, "task": self.task, "seed": seed, "device": self.device})
 
     def random(self, seed: int, networks: int) -> Cell:
@@ -181,6 +205,13 @@ def randoms(study: Study, outcomes: Outcomes) -> list[Cell]:
     return found
 
 
+def _itself(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the random search that a recipe made itself, in the form of that of the study."""
+    drawn = cells.own_random(result)
+    share = result["budget"]["baseline"] / max(sum(result["budget"].values()), 1.0)
+    return {"trained": drawn, "seconds": result["seconds"] * share}
+
+
 def _result(outcomes: Outcomes, cell: Cell) -> dict[str, Any] | None:
     return outcomes[cell].result if cell in outcomes else None
 
@@ -188,12 +219,14 @@ def _result(outcomes: Outcomes, cell: Cell) -> dict[str, Any] | None:
 def table(study: Study, outcomes: Outcomes) -> dict[str, Any]:
     """Return all figures of the study as JSON, cells that failed or are still to come by name."""
     beside = {c.options["seed"]: o.result for c, o in outcomes.items() if c.recipe == RANDOM and o.result}
-    free, layout = free_options(study.lab.supernet.model), study.lab.space.layout
+    free, layout = study.ground(RANDOM)
     rows = []
     for name in study.names:
         ours = {s: r for s in study.seeds if (r := _result(outcomes, study.cell(name, s)))}
         own = {**evidence.identity(name), "options": describe(dict(study.options.get(name, {})))}
-        rows.append({"recipe": name, **own, **figures.of_recipe(ours, beside, free, layout)})
+        own["random_of_its_own"] = study.apart(name)
+        its = {s: _itself(r) for s, r in ours.items()} if study.apart(name) else beside
+        rows.append({"recipe": name, **own, **figures.of_recipe(ours, its, *study.ground(name))})
     failed = [
         {"recipe": c.recipe, "seed": c.options["seed"], "why": o.failure} for c, o in outcomes.items() if not o.result
     ]

@@ -22,7 +22,7 @@ from mimar.search.budget import baseline_size
 from mimar.search.finish import summary
 from mimar.study import cells, lookup
 from mimar.study.cells import Cell
-from mimar.study.claims import CLAIMS, BeatsRandom, NearUnroll
+from mimar.study.claims import CLAIMS, BeatsRandom, Beside, Claim, NearUnroll, Teaches, options
 from mimar.study.statistics import Comparison, compare
 
 FOLDER = Path("evidence")
@@ -31,6 +31,7 @@ MOST_UNMOVED = 0.25  # of the seeds
 
 Tell = Callable[[str], None]
 Results = Sequence[dict[str, Any]]
+Found = dict[Cell, dict[str, Any]]
 
 
 def names() -> list[str]:
@@ -86,17 +87,15 @@ def record(
             raise UsageError(f"no behavioural check is fixed for {name!r} yet; {nearest(name, CLAIMS, kind='check')}")
     chosen = list(wanted) or names()
     claims = [(name, claim) for name in chosen for claim in CLAIMS[name]]
-    searches = [c for name, claim in claims if isinstance(claim, BeatsRandom) for c in _searches(name, claim)]
+    searches = dict.fromkeys(c for name, claim in claims for c in _searches(name, claim))
     found = cells.run_all(searches, str(work), workers=workers, tell=progress)
-    randoms = cells.run_all(_randoms(claims, found), str(work), workers=workers, tell=progress)
+    needed = _randoms(claims, found)
+    randoms = _there(needed, work)
+    missing = [c for c in needed if c not in randoms]
+    randoms |= cells.run_all(missing, str(work), workers=workers, tell=progress) if missing else {}
     written = []
     for name in chosen:
-        entries = []
-        for claim in CLAIMS[name]:
-            if isinstance(claim, NearUnroll):
-                entries.append(near_unroll(claim, workers, progress))
-            else:
-                entries.append(beats_random(claim, *_both(name, claim, found, randoms)))
+        entries = [_entry(name, claim, found, randoms, workers, progress) for claim in CLAIMS[name]]
         versions = {**runs.versions(), "threads": 1}  # what every figure is computed on
         body = {"recipe": name, **identity(name), "versions": versions, "claims": entries}
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,33 +105,77 @@ def record(
     return written
 
 
-def _searches(name: str, claim: BeatsRandom) -> list[Cell]:
-    return [Cell(name, {**claim.options, "task": claim.task, "seed": seed}) for seed in claim.seeds]
+def _entry(name: str, claim: Claim, found: Found, randoms: Found, workers: int, tell: Tell) -> dict[str, Any]:
+    """Return the record of one claim."""
+    if isinstance(claim, NearUnroll):
+        return near_unroll(claim, workers, tell)
+    if isinstance(claim, Teaches):
+        return teaches(claim, workers, tell)
+    if isinstance(claim, Beside):
+        ours, theirs = ([found[c] for c in side] for side in _sides(name, claim))
+        return beside(claim, ours, theirs)
+    return beats_random(claim, *_both(name, claim, found, randoms))
+
+
+def _searches(name: str, claim: Claim) -> list[Cell]:
+    """Return the searches that a claim rests on."""
+    if isinstance(claim, Beside):
+        return [cell for side in _sides(name, claim) for cell in side]
+    if isinstance(claim, BeatsRandom):
+        return [Cell(name, {**options(name, claim), "task": claim.task, "seed": seed}) for seed in claim.seeds]
+    return []
+
+
+def _sides(name: str, claim: Beside) -> tuple[list[Cell], list[Cell]]:
+    """Return the searches of both sides, seed by seed."""
+    both = []
+    for recipe, more in ((name, claim.own), (claim.other, claim.theirs)):
+        given = {**options(recipe, claim), **more, "task": claim.task}
+        both.append([Cell(recipe, {**given, "seed": seed}) for seed in claim.seeds])
+    return both[0], both[1]
 
 
 def _size(result: dict[str, Any]) -> int:
     return baseline_size(result["budget"]["search"], result["budget"]["retrain"])
 
 
-def _randoms(claims: Sequence[tuple[str, Any]], found: dict[Cell, dict[str, Any]]) -> list[Cell]:
-    """Return one random search a task and seed, as large as the dearest recipe asks; cheaper ones take its beginning."""
+def _randoms(claims: Sequence[tuple[str, Any]], found: Found) -> list[Cell]:
+    """Return one random search a task and seed, as large as the dearest recipe asks; cheaper ones take its beginning.
+
+    None for recipes that train random networks of their own kind.
+    """
     needed: dict[tuple[str, int], tuple[int, BeatsRandom]] = {}
     for name, claim in claims:
-        if isinstance(claim, BeatsRandom):
+        if isinstance(claim, BeatsRandom) and not cells.lasting(name):
             for cell in _searches(name, claim):
                 key = (claim.task, cell.options["seed"])
                 needed[key] = (max(_size(found[cell]), needed.get(key, (0, claim))[0]), claim)
+    same = ("net", "retrain", "device")
     return [
-        Cell("random", {"task": t, "seed": s, "networks": n, "net": c.options["net"], "retrain": c.options["retrain"]})
+        Cell("random", {"task": t, "seed": s, "networks": n} | {k: c.options[k] for k in same if k in c.options})
         for (t, s), (n, c) in needed.items()
     ]
 
 
-def _both(
-    name: str, claim: BeatsRandom, found: dict[Cell, dict[str, Any]], randoms: dict[Cell, dict[str, Any]]
-) -> tuple[Results, Sequence[Results]]:
+def _there(needed: Sequence[Cell], work: Path) -> Found:
+    """Return for cells that need not run the result of a finished random search that is the same but larger."""
+    found: Found = {}
+    for cell in needed:
+        head = cell.folder.rpartition("-")[0]
+        for path in sorted(work.glob(f"{head}-*/result.json")):
+            with runs.open_run(path.parent) as store:
+                networks = int(store.header["tree"]["networks"])
+            larger = Cell("random", {**cell.options, "networks": networks})
+            if networks >= cell.options["networks"] and larger.folder == path.parent.name:
+                found[cell] = cells.run(larger, str(work))
+    return found
+
+
+def _both(name: str, claim: BeatsRandom, found: Found, randoms: Found) -> tuple[Results, Sequence[Results]]:
     """Return the results of a claim's searches, and of each its random networks: as many as cost the same."""
     ours = [found[c] for c in _searches(name, claim)]
+    if cells.lasting(name):
+        return ours, [cells.own_random(r) for r in ours]
     by_seed = {c.options["seed"]: r for c, r in randoms.items() if c.options["task"] == claim.task}
     return ours, [by_seed[s]["trained"][: _size(r)] for s, r in zip(claim.seeds, ours, strict=True)]
 
@@ -142,8 +185,9 @@ def beats_random(claim: BeatsRandom, ours: Results, randoms: Sequence[Results]) 
     summaries = [summary(list(networks)) for networks in randoms]
     derived = [r["metrics"]["test_accuracy"] for r in ours]
     test = compare(derived, [s["best"] for s in summaries])
-    entropies = [[r["supernet"]["entropy_before"], r["supernet"]["entropy_after"]] for r in ours]
-    unmoved = sum(not r["supernet"]["moved"] for r in ours)
+    held = [r["supernet"] for r in ours]
+    entropies = [[h["entropy_before"], h["entropy_after"]] for h in held if "entropy_before" in h]
+    unmoved = sum(h.get("moved") is False for h in held)
     if unmoved > MOST_UNMOVED * len(ours):
         verdict, why = "not tested", f"the gates did not move in {unmoved} of {len(ours)} seeds"
     else:
@@ -175,6 +219,53 @@ def _table(ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
         return {"absent": str(error)}
     spread = {"mean": statistics.fmean(derived), "std": statistics.stdev(derived)}
     return {"derived": derived, **spread, "random_mean": statistics.fmean(drawn), "marks": lookup.MARKS}
+
+
+def beside(claim: Beside, ours: Results, theirs: Results) -> dict[str, Any]:
+    """Return the record of a comparison of two recipes on one figure: figures by seed, the test, the verdict."""
+    mine, others = ([float(claim.figure.of(r)) for r in side] for side in (ours, theirs))
+    sign = 1.0 if claim.figure.more else -1.0
+    test = compare([sign * v for v in mine], [sign * claim.factor * v for v in others])
+    verdict, why = judged(test)
+    return {
+        "claim": claim.text,
+        "task": claim.task,
+        "options": describe({**claim.options, "own": dict(claim.own), "theirs": dict(claim.theirs)}),
+        "seeds": list(claim.seeds),
+        "figure": claim.figure.name,
+        "factor": claim.factor,
+        "ours": mine,
+        "theirs": others,
+        "other": claim.other,
+        "comparison": test.to_json(),
+        "verdict": verdict,
+        "why": why,
+    }
+
+
+def teaches(claim: Teaches, workers: int, tell: Tell) -> dict[str, Any]:
+    """Return the record of the claim on learned data: accuracies and rank correlations by seed, the test, the verdict."""
+    measured: list[dict[str, Any]] = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for found in pool.map(one_thread_lesson, claim.seeds):
+            measured.append(found)
+            tell(f"learned data: seed {found['seed']}")
+    test = compare(*([m[key] for m in measured] for key in ("synthetic", "real")))
+    verdict, why = judged(test)
+    body: dict[str, Any] = {"claim": claim.text, "task": "digits", "seeds": list(claim.seeds), "measured": measured}
+    body |= {"spearman": [m["spearman"] for m in measured], "figure": "the accuracy after 32 steps", "factor": 1.0}
+    body |= {"ours": [m["synthetic"] for m in measured], "theirs": [m["real"] for m in measured], "other": "real data"}
+    return {**body, "comparison": test.to_json(), "verdict": verdict, "why": why}
+
+
+def one_thread_lesson(seed: int) -> dict[str, Any]:
+    """Return `teaching.measure(seed)`, computed on one thread so that the figures repeat."""
+    import torch
+
+    from mimar.study.teaching import measure
+
+    torch.set_num_threads(1)
+    return measure(seed)
 
 
 def near_unroll(claim: NearUnroll, workers: int, tell: Tell) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import operator
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -54,7 +55,7 @@ def chosen(model: nn.Module, architecture: Architecture, *, fresh: Rng | None = 
     build = _Build(architecture)
     net = build.plain(model)
     if fresh is not None:
-        _reset(net, fresh)
+        _reset(net, fresh, build.traced)
     return Extracted(net, tuple(build.edges))
 
 
@@ -66,6 +67,7 @@ class _Build:
         self.memo: dict[int, Any] = {}
         self.edges: list[Edge] = []
         self.sums: list[nn.Module] = []  # plain forms of SomeOf
+        self.traced: dict[int, nn.Module] = {}  # by the identity of its plain form, which has the same parameters
 
     def plain(self, module: nn.Module) -> nn.Module:
         if id(module) not in self.memo:
@@ -82,7 +84,11 @@ class _Build:
             self.plain(child)
         # deepcopy takes the plain children from the memo, and keeps ties between parameters
         double = copy.deepcopy(module, self.memo)
-        return _traced(double, self.sums) if _ours(module) else double
+        if not _ours(module):
+            return double
+        net = _traced(double, self.sums)
+        self.traced[id(net)] = double
+        return net
 
     def _option(self, choice: OneOf | SomeOf, option: str) -> nn.Module:
         found = self.plain(choice.candidates[choice.options.index(option)])
@@ -134,15 +140,15 @@ def _ours(module: nn.Module) -> bool:
     return type(module).__module__.split(".")[0] == "mimar"
 
 
-def _reset(net: nn.Module, rng: Rng) -> None:
-    """Re-initialise every module by its own rule, under `rng`."""
+def _reset(net: nn.Module, rng: Rng, traced: Mapping[int, nn.Module]) -> None:
+    """Re-initialise every module by its own rule, under `rng`; the rule of a traced one is that of its class."""
     device = next((p.device for p in net.parameters()), torch.device("cpu"))
     with isolated(draw(rng), device):
         for name, module in net.named_modules():
             own = list(module.parameters(recurse=False))
             if own and not any(p.requires_grad for p in own):
                 continue  # frozen by its owner: it keeps its weights
-            reset = getattr(module, "reset_parameters", None)
+            reset = getattr(traced.get(id(module), module), "reset_parameters", None)
             if callable(reset):
                 reset()
             elif next(module.parameters(recurse=False), None) is not None:

@@ -37,7 +37,7 @@ def check_recipe(
     recipe: str | ModuleType,
     *,
     options: Mapping[str, Any] | None = None,
-    net: nn.Module | None = None,
+    net: nn.Module | str | None = None,
     task: Any = None,
     stops: int = 5,
 ) -> None:

@@ -171,9 +171,12 @@ def test_decorators_forward_everything(wrap: Any) -> None:
 
 
 def test_a_rule_adds_what_it_needs_to_what_the_plan_needs() -> None:
-    plan = Until(Alternate(), Rising())
+    stops = Until(Alternate(), Rising())
+    assert probes(stops) == ("eigenvalue",) and past(stops) == 0  # the alphas of all epochs are kept anyway
+    plan = Until(Alternate(), RisingBack())
     assert probes(plan) == ("eigenvalue",) and past(plan) == 12
-    assert probes(Until(plan, Rising(around=6))) == ("eigenvalue",) and past(Until(plan, Rising(around=6))) == 14
+    wider = Until(plan, RisingBack(Rising(around=6)))
+    assert probes(wider) == ("eigenvalue",) and past(wider) == 14
     assert probes(Until(Alternate(), SkipCount())) == () and past(Until(Alternate(), SkipCount())) == 0
     assert after_epoch(Until(Until(Alternate(), SkipCount(9)), SkipCount()), told(8)) is not None
 

@@ -247,6 +247,15 @@ def test_only_the_sampled_path_is_run_and_the_soft_one_runs_all() -> None:
         assert all(not g.active for g, soft in outer.seen if soft)
 
 
+def test_each_sample_is_measured_against_the_others() -> None:
+    """Σ_i (ℓ_i − b_i) (onehot_i − p) / n, b_i the mean of the other losses."""
+    told = Reinforce(samples=4).explain(Outer(decay=0.0), None, WEIGHTS, START, lr=0.1)
+    losses, p = [loss for _, loss in told.samples], torch.softmax(START[0], 0)
+    others = [(sum(losses) - loss) / 3 for loss in losses]
+    rows = [(x - b) * (g["a"] - p) / 4 for x, b, (g, _) in zip(losses, others, told.samples, strict=True)]
+    torch.testing.assert_close(told.gradients[0], torch.stack(rows).sum(0), rtol=1e-12, atol=1e-14)
+
+
 def test_decided_choices_are_not_drawn() -> None:
     @dataclass
     class Decided(Outer):

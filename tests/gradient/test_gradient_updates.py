@@ -340,6 +340,18 @@ def test_the_worst_option_of_an_additive_problem_goes_first() -> None:
     assert bool(full(Reduction(Adam(), rounds=3, keep=2), table)["reduced"])
 
 
+def test_a_stage_forgets_the_one_before_and_the_abandoned() -> None:
+    """Losses below zero, so that an abandoned option's empty record would look worst; the second stage contradicts the first."""
+    part, alphas = Reduction(Adam(), rounds=1, keep=1, mix=0.0), [torch.zeros(3)]
+    held = part.keeps(alphas) | masks((3,), "a")
+    for option, loss in ((0, -5.0), (1, -1.0), (2, -9.0)):
+        part.step(alphas, tried([option], loss, (3,), "a"), held, 10)
+    assert held["alive/a"].tolist() == [1, 0, 1]
+    for option, loss in ((2, -4.0), (0, -5.0)):
+        part.step(alphas, tried([option], loss, (3,), "a"), held, 10)
+    assert held["alive/a"].tolist() == [1, 0, 0] and bool(held["reduced"])
+
+
 def test_options_that_were_tried_less_are_spared() -> None:
     for mix, dropped in ((0.0, 0), (1.0, 1)):
         part, alphas = Reduction(Adam(), rounds=1, mix=mix), [torch.zeros(3)]

@@ -43,13 +43,12 @@ def own() -> nn.Module:
     tied = nn.Conv2d(3, 3, 3, padding=1)
     frozen = nn.Conv2d(3, 3, 1).requires_grad_(False)
     inner = OneOf({"x": nn.Conv2d(3, 3, 1), "y": nn.Sequential(nn.ReLU(), tied)}, name="inner")
+    after = nn.Sequential(nn.ReLU(), nn.BatchNorm2d(3), nn.Conv2d(3, 3, 1))
     return nn.Sequential(
         OrderedDict(
             stem=nn.Conv2d(1, 3, 3, padding=1),
             a=OneOf({"deep": nn.Sequential(nn.Identity(), inner), "tied": tied, "frozen": frozen}, name="a"),
-            b=SomeOf(
-                {"0": nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()), "1": nn.Identity()}, 1, "b"
-            ),
+            b=SomeOf({"0": nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3), nn.ReLU()), "1": after}, 1, "b"),
             pool=nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()),
             head=OneOf({"one": nn.Linear(3, 3), "two": nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 3))}, name="head"),
         )
@@ -173,6 +172,7 @@ def test_models_of_others() -> None:
         assert inner[1][1] is a[1]  # tied layers stay one
         assert type(inner[1][0]) is (nn.ReLU if conv is SparseConv2d else nn.Identity)
         assert type(net.b.candidates[0][2]) is nn.ReLU  # no convolution comes after it
+        assert type(net.b.candidates[1][0]) is nn.ReLU  # a norm does, and after that a convolution
         assert type(net.head.candidates[0]) is (SparseLinear if conv is SparseConv2d else nn.Linear)
         assert all(p is held[n] for n, p in net.named_parameters() if not n.endswith("scores"))
         engines_agree(net)

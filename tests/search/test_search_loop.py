@@ -131,7 +131,7 @@ def test_a_rollback_goes_back_to_every_bit_and_changes_the_settings() -> None:
 @pytest.mark.parametrize("asks", [((2, Stop(1)),), ((2, Rollback(1, {"decay": 9.0})),)])
 def test_stopped_and_gone_back_it_resumes_bit_for_bit(asks: Any) -> None:
     made = search(schedule=Planned(3, asks, past=2))
-    state, records, steps = ran(made, until="done")
+    state, _, steps = ran(made, until="done")
     for kept, _ in steps[:: max(len(steps) // 6, 1)]:
         again = kept.snapshot()
         list(made.events(again))

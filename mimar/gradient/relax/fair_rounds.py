@@ -24,7 +24,7 @@ class FairRounds:
     steps since the last one, so that an option is judged right after it has learnt. Only it runs, under a constant 1.
 
     Held, per choice, (options,): "alive/<choice>", 1 where an option is still a candidate; "uses/<choice>", how many
-    outer steps have used it; "turn/<choice>", its turn in this round's order. Held scalars: "round", the rounds that
+    outer steps have used it; "turn/<choice>", its turn in this round's order; "were/<choice>", which were alive before the last outer step. Held scalars: "round", the rounds that
     every choice has finished: then every alive option has been used at least so often, and exactly so often where all
     choices have as many alive; "reduced", 0 while options are sampled, 1 once the gates are the softmax over the alive
     ones. An outer update shrinks "alive/<choice>" (one option must stay) and sets "reduced"; this part only counts.
@@ -64,7 +64,7 @@ class FairRounds:
             n = len(choice.options)
             order = torch.randperm(n, generator=stream(0, "turn", choice.name)).float()
             held |= {f"alive/{choice.name}": torch.ones(n), f"uses/{choice.name}": torch.zeros(n)}
-            held[f"turn/{choice.name}"] = order
+            held |= {f"turn/{choice.name}": order, f"were/{choice.name}": torch.ones(n)}
         return held
 
     def settle(self, alphas: dict[str, Tensor], before: Alphas, ctx: Context) -> None:
@@ -75,7 +75,8 @@ class FairRounds:
         for name in alphas:
             uses, alive = _of(ctx, f"uses/{name}"), _of(ctx, f"alive/{name}") > 0
             fresh = torch.randperm(len(uses), generator=rng)  # drawn each time, so that streams stay aligned
-            uses[_next(ctx, name)] += 1
+            uses[_next(ctx, name, "were")] += 1  # the update may just have abandoned what this step has used
+            _of(ctx, f"were/{name}").copy_(alive)
             left = uses[alive]
             least.append(float(left.min()))
             if bool((left == left[0]).all()):
@@ -83,9 +84,9 @@ class FairRounds:
         _of(ctx, "round").fill_(min(least, default=0.0))
 
 
-def _next(ctx: Context, choice: str) -> int:
+def _next(ctx: Context, choice: str, mask: str = "alive") -> int:
     """Return the option whose turn it is: of the alive ones used least often, the first in order."""
-    uses, alive = _of(ctx, f"uses/{choice}"), _of(ctx, f"alive/{choice}") > 0
+    uses, alive = _of(ctx, f"uses/{choice}"), _of(ctx, f"{mask}/{choice}") > 0
     due = alive & (uses == uses[alive].min())
     return int(_of(ctx, f"turn/{choice}").masked_fill(~due, torch.inf).argmin())
 

@@ -52,9 +52,8 @@ class GumbelHard:
             noisy = torch.log_softmax(alpha, dim=-1) + gumbel(alpha, rng)
             option = int(noisy.detach().argmax())
             soft = found[name] = torch.softmax(noisy / tau, dim=-1)
-            found[name] = only_one(found, name, option) * (
-                1 + (soft - soft.detach())
-            )  # not (1 + soft) - soft: that rounds
+            slope = soft - soft.detach()  # exactly 0; 1 + soft - soft in another order would round
+            found[name] = only_one(found, name, option) * (1 + slope)
             logprob[name] = log_probability(alpha, option)
         ctx.memo["logprob"] = logprob
         return completed(found, alphas, ctx)

@@ -36,8 +36,8 @@ class Rising:
         validate(self)
 
     @property
-    def past(self) -> int:
-        """How many epochs the stop may lie back."""
+    def reach(self) -> int:
+        """How many epochs the stop may lie back: the alphas of all epochs are kept, so that nothing else has to be."""
         return self.around + self.back
 
     def __call__(self, history: History) -> Stop | None:
@@ -46,7 +46,7 @@ class Rising:
         values = {epoch: value for epoch, value in measured.items() if value is not None}
         last = len(history)
         for start in values:
-            if start < self.first or start + self.past > last:
+            if start < self.first or start + self.reach > last:
                 continue
             before, after = self._mean(values, start), self._mean(values, start + self.back)
             if before is not None and after is not None and after > self.threshold * before:

@@ -37,7 +37,7 @@ class RisingBack:
     @property
     def past(self) -> int:
         """How many epochs it may go back."""
-        return self.rising.past
+        return self.rising.reach
 
     def __call__(self, history: History) -> Rollback | None:
         """Return the way back, or None where nothing rises or the decay is at its most."""
