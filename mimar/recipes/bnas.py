@@ -7,7 +7,7 @@ from torch import nn
 
 from mimar.core.optimisers import Sgd
 from mimar.core.paper import Paper
-from mimar.core.ranges import Batch, Count, Fraction, NonNegative, Positive, Whole
+from mimar.core.ranges import Batch, Count, NonNegative, Positive, Whole
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Strongest
 from mimar.gradient.hypergradient import FirstOrder, Observed
@@ -27,7 +27,7 @@ PAPER = Paper(
     "https://arxiv.org/abs/1911.10862",
 )
 DIFFERS = (
-    "after the paper's mechanism as recalled: no code was found; rounds and the mix of score and count are options",
+    "after the paper's mechanism as recalled: no code was found; the number of rounds is an option",
     "binary convolutions by sign and scale (XNOR); the paper also has PCNN",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
@@ -46,7 +46,6 @@ def recipe(
     rounds: Count = 2,
     left: Count = 2,
     channels: Count = 2,
-    mix: Fraction = 0.5,
     epochs: Count = 20,
     batch: Batch = 32,
     lr: Positive = 0.025,
@@ -61,7 +60,7 @@ def recipe(
         relaxation=FairRounds(),
         hypergradient=Observed(FirstOrder()),
         inner=Sgd(lr=lr),
-        outer=Reduction(Adam(lr=alpha_lr, travel=travel), rounds=rounds, keep=left, mix=mix),
+        outer=Reduction(Adam(lr=alpha_lr, travel=travel), rounds=rounds, keep=left),
         terms=(WeightDecay(decay), AlphaDecay(alpha_decay)),
         schedule=Alternate(epochs=epochs, inner_steps=1),
         derivation=Strongest(),

@@ -223,7 +223,7 @@ def test_a_stage_begins_with_scores_from_the_weights() -> None:
 def test_impossible_stages_are_refused() -> None:
     with pytest.raises(UsageError, match="Phases.stages is empty"):
         Phases(Alternate(), ())
-    with pytest.raises(UsageError, match="3 stages with these shares leave one without any of 2 epochs"):
+    with pytest.raises(UsageError, match="2 epochs are too few for 3 stages"):
         Phases(Alternate(epochs=2), DENSE_SCORES_FINE)
     with pytest.raises(UsageError, match="put all stages into one Phases"):
         Phases(Phases(Alternate(), DENSE_SCORES_FINE), (Stage(),))

@@ -49,7 +49,7 @@ def searched(name: str, **more: Any) -> tuple[State, float]:
     state = search.start()
     slowest, last, kept = 0.0, time.process_time(), state.snapshot()
     for event in search.events(state):
-        if state.json["phase"] != "search":
+        if state.json["phase"] in ("retrain", "done"):
             kept.json |= {"queue": state.json["queue"]} if "queue" in state.json else {}
             break
         if isinstance(event, Step):

@@ -60,9 +60,9 @@ class Stage:
 class Phases:
     """The epochs of the schedule `plan` cut into `stages`, each with what trains in it.
 
-    A stage ends at the epoch nearest to its share. The learning rate runs through the plan's whole curve within every
+    A stage ends at the epoch nearest to its share, and has one epoch at least. The learning rate runs through the plan's whole curve within every
     stage, as if each were a run of its own; everything else is the plan's, alpha steps included. Raises UsageError
-    without stages, where a stage is left without an epoch, or where the plan has phases already.
+    without stages, with fewer epochs than stages, or where the plan has phases already.
     Source: DASS (Mousavi et al., 2022): weights densely (100 epochs), scores of a pruned network (50), the weights that
     are left (100).
     """
@@ -75,10 +75,9 @@ class Phases:
         validate(self)
         if not self.stages:
             raise UsageError("Phases.stages is empty; give at least one Stage")
-        if any(begin >= end for begin, end in self._bounds()):
+        if self.epochs < len(self.stages):
             raise UsageError(
-                f"{len(self.stages)} stages with these shares leave one without any of {self.epochs} epochs; "
-                "give more epochs or larger shares"
+                f"{self.epochs} epochs are too few for {len(self.stages)} stages; give one to each at least"
             )
         if any(phase(self.plan, epoch) != Phase() for epoch in range(self.epochs)):
             raise UsageError("Phases.plan has phases of its own; put all stages into one Phases")
@@ -127,6 +126,9 @@ class Phases:
     def _bounds(self) -> list[tuple[int, int]]:
         total = sum(stage.share for stage in self.stages)
         ends = [round(done * self.epochs / total) for done in accumulate(stage.share for stage in self.stages)]
+        for i in range(len(ends)):  # one epoch at least, and one left for every stage that follows
+            before, after = ends[i - 1] if i else 0, len(ends) - 1 - i
+            ends[i] = min(max(ends[i], before + 1), self.epochs - after)
         return list(zip([0, *ends], ends, strict=False))
 
     def _stage(self, epoch: int) -> tuple[Stage, int, int]:
