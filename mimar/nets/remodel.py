@@ -91,7 +91,7 @@ class Nested:
     """Every cell has choices of its own, while searching and after: mimar's nets name them by the cell's number.
 
     A module of yours stays as it is, if no choice stands in it twice. Source: cells that differ with depth are those of
-    D-DARTS (Wang et al., 2021).
+    D-DARTS (Heuillet et al., 2021).
     """
 
     lasting: ClassVar[bool] = True

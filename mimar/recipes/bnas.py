@@ -29,6 +29,7 @@ PAPER = Paper(
 DIFFERS = (
     "after the paper's mechanism as recalled: no code was found; the number of rounds is an option",
     "binary convolutions by sign and scale (XNOR); the paper also has PCNN",
+    "options are ranked by the mean of minus the loss, in the paper by accuracy; edges choose on half of the channels",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",

@@ -27,9 +27,10 @@ PAPER = Paper(
 )
 DIFFERS = (
     "the dual variable of ADMM follows the gates, in the released code the raw alphas",
-    "no batch norm after a node's sum",
+    "an alpha step follows two weight steps without one, ten in the paper; θ begins at the first ‖∇L1‖², there at 1",
+    "alphas stay at most 1 and one option of a choice always lives; no batch norm after a node's sum",
     "the halves of the data stay equal; the paper gives the validation half 1 / (1 + frequency)",
-    "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
+    "the alphas' rate is max(alpha_lr, travel / outer steps): gates in [0, 1] have 1 to travel, softmax's want 10",
     "weight decay and alpha decay are losses, not options of the optimisers",
 )
 TIER = "unit"
@@ -46,6 +47,7 @@ def recipe(
     admm: NonNegative = 0.0,
     frequency: Positive = 2.0,
     free: bool = True,
+    travel: NonNegative = 1.0,
     epochs: Count = 20,
     warmup: Whole = 0,
     batch: Batch = 32,
@@ -53,7 +55,6 @@ def recipe(
     decay: NonNegative = 3e-4,
     alpha_lr: Positive = 3e-4,
     alpha_decay: NonNegative = 1e-3,
-    travel: NonNegative = 10.0,
     retrain: Retrain = Retrain(),
 ) -> Bilevel:
     return Bilevel(

@@ -3,13 +3,11 @@
 three phases: dense weights, then the scores of a mask that keeps the share `keep`, then the surviving weights
 """
 
-from typing import Annotated
-
 from torch import nn
 
 from mimar.core.optimisers import Sgd
 from mimar.core.paper import Paper
-from mimar.core.ranges import Batch, Count, NonNegative, Positive, Range, Whole
+from mimar.core.ranges import Batch, Count, Fraction, NonNegative, Positive, Whole
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Strongest
 from mimar.gradient.hypergradient import Unrolled
@@ -30,7 +28,8 @@ PAPER = Paper(
 )
 DIFFERS = (
     "the phases share one learning rate, the paper's scores have 0.1; keep is 0.1 at our scale, 0.01 in the paper",
-    "the derived network is trained sparse from scratch, its scores beside its weights",
+    "the derived network is trained sparse from scratch, its scores beside its weights; decays are losses, and the scores decay too",
+    "the look-ahead is a plain gradient step of the weights that train in the phase; the weight step comes before the alpha step",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
 )
 TIER = "unit"
@@ -43,7 +42,7 @@ def recipe(
     seed: int = 0,
     device: str = "cpu",
     baseline: Whole | None = None,
-    keep: Annotated[float, Range(0.0, 1.0, open_low=True)] = 0.1,
+    keep: Fraction = 0.1,
     epochs: Count = 20,
     batch: Batch = 32,
     lr: Positive = 0.025,

@@ -27,6 +27,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "without the progressive scheme (partial channels that grow, options that are pruned)",
+    "the form of the anchor is recalled; there is no alpha decay beside it",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",
@@ -42,13 +43,13 @@ def recipe(
     device: str = "cpu",
     baseline: Whole | None = None,
     anchor: NonNegative = 1e-3,
+    alpha_decay: NonNegative = 0.0,
     epochs: Count = 20,
     warmup: Whole = 0,
     batch: Batch = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
     alpha_lr: Positive = 3e-4,
-    alpha_decay: NonNegative = 1e-3,
     travel: NonNegative = 10.0,
     retrain: Retrain = Retrain(),
 ) -> Bilevel:

@@ -27,6 +27,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "the clean form: the gates of options that were not sampled get no gradient",
+    "plain momentum and weight decay 3e-4; the released NAS-Bench-201 search has Nesterov's and 5e-4",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",

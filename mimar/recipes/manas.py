@@ -28,7 +28,7 @@ PAPER = Paper(
 DIFFERS = (
     "after the paper's mechanism as recalled: no code was found; the rate η is the theory's unless given",
     "losses are brought to 0 to 1 by their running range",
-    "the weight step comes before the bandits' step",
+    "the bandits are told the loss of an architecture drawn anew after the weight step; the paper's round has one draw",
 )
 TIER = "unit"
 

@@ -26,8 +26,9 @@ PAPER = Paper(
     "https://arxiv.org/abs/1909.01051",
 )
 DIFFERS = (
-    "after the paper's mechanism as recalled: no code was found; ridge, temperature and exploration are options",
-    "the weight step comes before the bandits' step",
+    "after the paper's mechanism as recalled: no code was found",
+    "the reward is the running mean of the losses minus the loss; B is divided by its spread; τ = max(end, start / √t)",
+    "the bandits are told the loss of an architecture drawn anew after the weight step; the paper's round has one draw",
 )
 TIER = "unit"
 
@@ -40,8 +41,8 @@ def recipe(
     device: str = "cpu",
     baseline: Whole | None = None,
     ridge: Positive = 1.0,
-    start: Positive = 8.0,
-    end: Positive = 0.05,
+    start: Positive = 2.0,
+    end: Positive = 0.1,
     epochs: Count = 20,
     warmup: Whole = 0,
     batch: Batch = 32,

@@ -26,10 +26,12 @@ PAPER = Paper(
     "https://arxiv.org/abs/1812.09926",
 )
 DIFFERS = (
-    "the cost is MACs or parameters under the sampled gates; of the paper's three estimators this is the reparametrised one",
+    "the cost is MACs under the sampled gates, the paper also has parameters and memory access; of its three estimators this is the reparametrised one",
+    "no drop-path in the search; the release has 0.3",
     "in the DARTS net two edges a node are kept; the paper keeps those that none has not taken",
     "τ goes down over the whole search; the released code fixes 150 epochs",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
+    "weight decay and alpha decay are losses, not options of the optimisers",
 )
 TIER = "unit"
 

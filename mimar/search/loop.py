@@ -78,14 +78,17 @@ class Loop:
         counters["taken"][0] += 1
         self._settled("inner", at, taken.gates)
         if schedule.outer_due(at, self.shared.per_epoch, taken.norm, self.held):
-            counters["hyper"] = yield from self.alpha_step(lr, at, taken, loss)
+            counters["hyper"] = yield from self.alpha_step(lr, at, taken, loss, plan)
             counters["taken"][1] += 1
         self._keep()
 
-    def alpha_step(self, lr: float, at: int, taken: Taken, first: BatchLoss) -> Generator[Event, None, dict[str, Any]]:
+    def alpha_step(
+        self, lr: float, at: int, taken: Taken, first: BatchLoss, plan: Phase | None
+    ) -> Generator[Event, None, dict[str, Any]]:
         """Take one step along the hypergradient at the present weights; return its monitors."""
         inner_batch = self.sample("train", at)
         inner = self.loss(inner_batch, "inner", at, draw=lambda j: self.sample("train", at, j))
+        inner = replace(inner, moving=self.shared.moving(plan))
         outer = replace(self.loss(self.sample("valid", at), "outer", at), partner=lambda: inner_batch)
         if self.joint:
             zeros = tuple(s * 0.0 for s in taken.slopes)

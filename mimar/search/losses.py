@@ -49,6 +49,7 @@ class BatchLoss:
     held: dict[str, Tensor] = field(default_factory=dict, compare=False)
     settings: Mapping[str, float] = field(default_factory=dict)
     decided: Mapping[str, Any] = field(default_factory=dict)  # {choice: option} that no gate may change any more
+    moving: tuple[bool, ...] | None = None  # which weights train; what comes back to the others is cut off
     twin: Tensors | None = None  # the weights of a second copy of the network, where a search has one
     partner: Callable[[], Any] | None = field(default=None, compare=False)  # the step's batch of the other half
     costs: Costs | None = field(default=None, compare=False)
@@ -93,6 +94,8 @@ class BatchLoss:
         self, weights: Tensors, alphas: Tensors, gates: Gates, new: list[Tensors] | None = None
     ) -> tuple[Tensors, Tensor, Tensor]:
         """Return what `split` does, under given gates; with `new`, the buffers after the pass are added to it."""
+        if self.moving is not None:
+            weights = tuple(w if m else w.detach() for w, m in zip(weights, self.moving, strict=True))
         outputs, loss = self._forward(weights, gates, self.buffers, new)
         rest = torch.zeros((), device=loss.device)
         if self.terms:

@@ -96,11 +96,15 @@ class SharedWeights:
             self._alias()  # the momentum exists from the first step of a weight on
         return Taken(float(value.detach()), length, gates, slopes)
 
-    def _trained(self, grads: Tensors, phase: Phase | None) -> list[Tensor | None]:
+    def moving(self, phase: Phase | None) -> tuple[bool, ...] | None:
+        """Return which weights train in a phase; None for all."""
         if phase is None or not (phase.only or phase.rest):
-            return list(grads)
+            return None
         names = (name.rpartition(".")[2] for name in self.supernet.weight_names)
-        moving = ((not phase.only or n in phase.only) and n not in phase.rest for n in names)
+        return tuple((not phase.only or n in phase.only) and n not in phase.rest for n in names)
+
+    def _trained(self, grads: Tensors, phase: Phase | None) -> list[Tensor | None]:
+        moving = self.moving(phase) or (True,) * len(grads)
         return [g if m else None for g, m in zip(grads, moving, strict=True)]
 
     def evaluate(self, gates: Mapping[str, Tensor]) -> dict[str, float]:

@@ -69,7 +69,7 @@ SMALL = Space(
     ("gate", "wanted"),
     [
         ((0.1, 0.9, 0.95), ("b", "b")),  # of several above the threshold the strongest
-        ((0.99, 0.9, 0.1), ("none", "a")),  # none is an option like others where it may be derived
+        ((0.99, 0.9, 0.1), ("a", "a")),  # none is taken only where nothing else is on
         ((0.2, 0.7, 0.6), ("none", "a")),  # nothing is on: none, or the strongest of all
         ((0.2, 0.85, 0.6), ("none", "a")),  # the threshold itself is not above the threshold
         ((0.2, 0.86, 0.6), ("a", "a")),

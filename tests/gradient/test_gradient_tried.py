@@ -458,7 +458,7 @@ def both_halves(part: Any, problem: Any, w: Tensor, a: Tensor, lr: float) -> Ten
         (Relaxed(rate=0.7), both_halves),
         (Relaxed(rate=0.0), "direct"),
     ],
-    ids=str,
+    ids=["observed", "sampled", "relaxed", "relaxed at 0"],
 )
 def test_the_kit(part: Any, kind: Any) -> None:
     check_hypergradient(Lifted(part), kind=kind)

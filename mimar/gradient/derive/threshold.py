@@ -21,7 +21,7 @@ FAR = 1e-9  # what an option that is off counts for beside one that is on
 class Threshold:
     """Each choice takes its strongest option whose gate exceeds `threshold`.
 
-    A choice without such an option takes the first of `empty` that it may derive, else its strongest option. Choices of
+    An option of `empty` is never taken for its own gate, to which no loss of the data speaks. A choice without an option that is on takes the first of `empty` that it may derive, else its strongest option. Choices of
     kind `some` and constraints are as with `Strongest`: candidates with an option that is on come first.
     Source: Fair DARTS (Chu et al., ECCV 2020), threshold 0.85, with sigmoid gates. There every operation above the
     threshold of the two strongest edges stays; our spaces hold one operation an edge.
@@ -43,7 +43,9 @@ class Threshold:
         """Return gates whose largest is the option to take."""
         above = gate.detach() > self.threshold  # in the type of the gates, of which 0.85 need not be a number
         gate = gate.detach().double().clamp_min(0.0)
-        derivable = torch.tensor([option not in choice.never for option in choice.options]).to(gate.device)
+        derivable = torch.tensor([o not in choice.never and o not in self.empty for o in choice.options]).to(
+            gate.device
+        )
         on = above & derivable
         if bool(on.any()):
             return torch.where(on, gate, FAR * gate)
