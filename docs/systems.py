@@ -5,6 +5,7 @@ without a record is "not yet measured". `docs/build.py` puts the text between th
 
     <!-- evidence: systems -->        the table of all recipes
     <!-- evidence: results idarts --> what one recipe's record holds
+    <!-- evidence: compare s2 -->     the table of a comparison of many recipes
     <!-- end of evidence -->
 """
 
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "evidence"
-HEAD = ("recipe", "tier", "claim", "task", "ours", "random, best", "p", "verdict")
+HEAD = ("recipe", "tier", "claim", "task", "ours", "random or other", "p", "verdict")
 ABSENT = "not yet measured"
 Record = dict[str, Any]
 
@@ -27,11 +28,23 @@ def text(words: str, folder: Path = FOLDER) -> str:
     from mimar import recipes
 
     kind, _, name = words.strip().partition(" ")
+    if kind == "compare" and name:
+        return comparison(name, folder)
     if kind == "systems" and not name:
         return table(HEAD, [row for one in recipes.names() for row in rows(one, read(one, folder))])
     if kind == "results" and name in recipes.names():
         return results(name, read(name, folder))
-    raise ValueError(f"there is no evidence called {words!r}: use 'systems' or 'results RECIPE'")
+    raise ValueError(f"there is no evidence called {words!r}: use 'systems', 'results RECIPE' or 'compare NAME'")
+
+
+def comparison(name: str, folder: Path = FOLDER) -> str:
+    """Return the table of a committed comparison, evidence/compare-NAME.json."""
+    from mimar.study.compare import markdown
+
+    path = folder / f"compare-{name}.json"
+    if not path.exists():
+        return "Not yet measured: `make study` writes it."
+    return markdown(json.loads(path.read_text(encoding="utf-8")))
 
 
 def read(recipe: str, folder: Path = FOLDER) -> Record | None:
@@ -59,6 +72,10 @@ def rows(recipe: str, record: Record | None) -> list[tuple[str, ...]]:
             test = claim["comparison"]
             ours, theirs = (spread(values, 100) for values in (claim["derived"], claim["random"]["best"]))
             figures = (claim["task"], ours, theirs, f"{test['p']:.3g}")
+        elif "ours" in claim:
+            mine, others = (f"{statistics.fmean(claim[side]):.4g}" for side in ("ours", "theirs"))
+            beside = f"{others} ({claim['other']})"
+            figures = (claim["task"], mine, beside, f"{claim['comparison']['p']:.3g}")
         elif "comparison" in claim:
             test = claim["comparison"]
             figures = ("digits", f"{test['mean']:.4f}", f"{test['mean_theirs']:.4f} (theirs)", f"{test['p']:.3g}")
@@ -80,7 +97,8 @@ def results(recipe: str, record: Record | None) -> str:
 def _claim(claim: Record) -> str:
     said = claim["claim"][0].upper() + claim["claim"][1:]
     head = f"**Claim.** {said}. **Verdict: {claim['verdict']}** ({claim['why']})."
-    return f"{head}\n\n{_compared(claim) if 'derived' in claim else _cosines(claim)}"
+    body = _compared(claim) if "derived" in claim else _beside(claim) if "ours" in claim else _cosines(claim)
+    return f"{head}\n\n{body}"
 
 
 def _compared(claim: Record) -> str:
@@ -97,11 +115,31 @@ def _compared(claim: Record) -> str:
             f"{100 * test['difference']:+.2f}, {100 * test['detectable']:.2f}",
         ),
         ("two-sided rank test, effect P(ours > random)", f"p = {test['p']:.3g}, {test['effect']:.2f}"),
-        ("entropy of the gates, by seed", ", ".join(falls)),
+        *([("entropy of the gates, by seed", ", ".join(falls))] if falls else []),
         ("skips, by seed", " ".join(str(n) for n in claim["skips"])),
         *_looked_up(claim.get("table") or {}),
     ]
     return table(("figure", "value"), pairs)
+
+
+def _beside(claim: Record) -> str:
+    test = claim["comparison"]
+    size = "" if claim["factor"] == 1.0 else f" (compared with {claim['factor']:.3g} times it)"
+    pairs = [
+        ("task, seeds", f"`{claim['task']}`, {len(claim['seeds'])} seeds"),
+        (f"{claim['figure']}, ours", _plain(claim["ours"])),
+        (f"{claim['figure']}, {claim['other']}{size}", _plain(claim["theirs"])),
+        ("two-sided rank test, effect P(ours better)", f"p = {test['p']:.3g}, {test['effect']:.2f}"),
+    ]
+    if "spearman" in claim:
+        pairs.append(
+            ("rank correlation with a short real training, by seed", " ".join(f"{v:.2f}" for v in claim["spearman"]))
+        )
+    return table(("figure", "value"), pairs)
+
+
+def _plain(values: Sequence[float]) -> str:
+    return f"{statistics.fmean(values):.4g} ± {statistics.stdev(values):.2g}"
 
 
 def _looked_up(held: Record) -> list[tuple[str, str]]:

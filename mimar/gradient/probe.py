@@ -14,10 +14,12 @@ from mimar.core.ranges import Count, check
 from mimar.core.series import lanczos
 from mimar.core.trees import Tensors, filled, leaves
 
+ITERATIONS = 20  # Hessian products
+
 
 @torch.enable_grad()
 def dominant_eigenvalue(
-    loss: Callable[[Tensors], Tensor], alphas: Sequence[Tensor], *, iterations: int = 20, seed: int = 0
+    loss: Callable[[Tensors], Tensor], alphas: Sequence[Tensor], *, iterations: int = ITERATIONS, seed: int = 0
 ) -> tuple[float, float]:
     """Return (θ, r): the largest |eigenvalue| of ∂²L/∂a∂a at `alphas`, and its residual.
 

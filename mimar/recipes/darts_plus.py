@@ -16,6 +16,7 @@ from mimar.gradient.relax import Softmax
 from mimar.gradient.schedule import Alternate, RankStable, SkipCount, Until
 from mimar.gradient.update import Adam
 from mimar.search import Bilevel
+from mimar.space import FREE
 from mimar.tasks import Task
 
 PAPER = Paper(
@@ -46,7 +47,6 @@ def recipe(
     stable: Count = 10,
     cell: str = "",
     epochs: Count = 20,
-    warmup: Whole = 0,
     batch: Batch = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
@@ -63,7 +63,7 @@ def recipe(
         outer=Adam(lr=alpha_lr, travel=travel),
         terms=(WeightDecay(decay), AlphaDecay(alpha_decay)),
         schedule=Until(
-            Until(Alternate(epochs=epochs, warmup=warmup), SkipCount(limit=skips, cell=cell)), RankStable(epochs=stable)
+            Until(Alternate(epochs=epochs), SkipCount(limit=skips, cell=cell)), RankStable(epochs=stable, ignore=FREE)
         ),
         derivation=Strongest(),
         retrain=retrain,

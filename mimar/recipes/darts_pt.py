@@ -27,7 +27,9 @@ PAPER = Paper(
 )
 DIFFERS = (
     "batch-norm statistics are gathered anew for every masked supernet; the released code measures in training mode",
-    "the alphas' optimiser goes on during the tuning, the weights' begins anew",
+    "momentum and the rate's cosine begin anew in every tuning, in the released code once for all of them",
+    "one epoch of tuning between decisions, in the paper 5",
+    "each choice is decided alone; the released code decides one edge of both cells between tunings, and asks for `none` too",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",

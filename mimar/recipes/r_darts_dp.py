@@ -28,6 +28,8 @@ PAPER = Paper(
 DIFFERS = (
     "one level; the best of several is what robust-darts does with the weight decay",
     "an operation drops out for a whole batch, in the released code for single pictures",
+    "the side of the erased square grows to `cutout`; in the released code its probability, at side 16",
+    "the look-ahead is a plain gradient step, after the weight step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",
 )

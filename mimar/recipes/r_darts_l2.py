@@ -27,6 +27,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "one level of decay; robust-darts takes the best of several",
+    "the look-ahead is a plain gradient step, after the weight step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers, so that the unrolled step sees them",
 )

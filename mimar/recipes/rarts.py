@@ -29,7 +29,7 @@ PAPER = Paper(
 DIFFERS = (
     "after the paper's formulas as recalled: no code was found",
     "balance and tie are 1; the paper's toy has 10 and 10, on a loss of two numbers",
-    "momentum and clipping as in DARTS, of both copies",
+    "momentum and clipping as in DARTS, of both copies; weight decay is on w alone, y has it through the tie",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",
 )
@@ -46,7 +46,6 @@ def recipe(
     balance: Positive = 1.0,
     tie: NonNegative = 1.0,
     epochs: Count = 20,
-    warmup: Whole = 0,
     batch: Batch = 32,
     lr: Positive = 0.025,
     decay: NonNegative = 3e-4,
@@ -58,11 +57,11 @@ def recipe(
     return Bilevel(
         name="rarts",
         relaxation=Softmax(),
-        hypergradient=Relaxed(balance),
+        hypergradient=Relaxed(1.0),
         inner=Sgd(lr=lr),
         outer=Adam(lr=alpha_lr, travel=travel),
         terms=(WeightDecay(decay), AlphaDecay(alpha_decay), LossScale(balance), Tether(tie)),
-        schedule=Alternate(epochs=epochs, inner_steps=1, warmup=warmup),
+        schedule=Alternate(epochs=epochs, inner_steps=1),
         derivation=Strongest(),
         twin=Twin(tie),
         retrain=retrain,

@@ -29,7 +29,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "the levels are of weight decay, 1, 3, 9 and 27 times `decay`; the paper has the same for drop path",
-    "the holdout decides after retraining alike; the paper retrains each level several times",
+    "the holdout decides after retraining alike",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",
 )

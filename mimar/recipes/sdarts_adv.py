@@ -27,6 +27,8 @@ PAPER = Paper(
 )
 DIFFERS = (
     "ε grows at every step, in the released code once an epoch",
+    "the ascent starts at p and keeps the worst place visited; in the released code at a random place, the last one counts",
+    "the ascent runs with batch statistics, in the released code with running ones",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",

@@ -32,6 +32,7 @@ PAPER = Paper(
 DIFFERS = (
     "the operations are the net's: net=sharp:… has the paper's, net=grid:… its grid of widths, whose path is derived exactly",
     "the curve is normalised at its beginning, in the released code by its first epoch",
+    "no warm-up of the rate (5 of 120 epochs in the paper), the task's own augmentation",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",
@@ -65,7 +66,7 @@ def recipe(
         inner=Sgd(lr=lr),
         outer=Adam(lr=alpha_lr, travel=travel),
         terms=(WeightDecay(decay), AlphaDecay(alpha_decay)),
-        schedule=Curved(Alternate(epochs=epochs, warmup=warmup), CosinePower(power)),
+        schedule=Curved(Alternate(epochs=epochs, warmup=warmup), CosinePower(power), floor=1e-4),
         derivation=BestPath(),
         mixer=MaxW(through=through),
         retrain=retrain,

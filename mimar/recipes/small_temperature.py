@@ -26,7 +26,7 @@ PAPER = Paper(
     "https://arxiv.org/abs/2306.06855",
 )
 DIFFERS = (
-    "after the abstract: the formulas are our reading of 'sparse-noisy softmax' and 'entropy-driven adaptation'; all constants are options",
+    "after the abstract: the formulas are our reading of 'sparse-noisy softmax' and 'entropy-driven adaptation'; the entropy's aim (1 to 0.1) and the limit of the factor (100) are the part's",
     "the weight step comes before the alpha step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",

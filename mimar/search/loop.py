@@ -15,11 +15,11 @@ from mimar.core.trees import norm
 from mimar.gradient import regularise, relax
 from mimar.gradient.derive import process
 from mimar.gradient.hypergradient import Explanation
-from mimar.gradient.hypergradient.parts import explained
-from mimar.gradient.probe import dominant_eigenvalue
+from mimar.gradient.hypergradient.parts import explained, implicit_passes
+from mimar.gradient.probe import ITERATIONS, dominant_eigenvalue
 from mimar.gradient.regularise import Moment
 from mimar.gradient.relax import Context, Gates, entropy
-from mimar.gradient.schedule import Phase, Rollback, Stop, after_epoch, past, phase, probes
+from mimar.gradient.schedule import Phase, Rollback, Stop, after_epoch, past, phase, probing
 from mimar.search import finish
 from mimar.search.bench import Trained
 from mimar.search.lab import Lab
@@ -41,6 +41,10 @@ class Loop:
         self.shared = SharedWeights(lab, state, search.inner, search.batch, search.split)
         self.joint = bool(getattr(search.hypergradient, "joint", False))
         self.outer_steps = search.schedule.outer_steps(self.shared.per_epoch)
+        inner = (search.relaxation, *(t for t in search.terms if t.scope == "inner"))
+        self.beside = sum(
+            float(getattr(part, "passes", 0.0)) for part in inner
+        )  # passes that parts make in a weight step
         self.decided: Mapping[str, Any] = {}
         self.settings: Mapping[str, float] = {}
         self._load()
@@ -50,7 +54,7 @@ class Loop:
         counters, per_epoch, epochs = self.state.json, self.shared.per_epoch, self.search.schedule.epochs
         total = epochs * per_epoch
         if not counters["entropy"]:
-            counters["entropy"] = [entropy(self.gates(), self.lab.space)] * 2
+            counters["entropy"] = [self.entropy()] * 2
             yield from finish.forecast(self.lab, self.search.batch)
         while counters["epoch"] < epochs and "bench" not in counters:
             epoch = counters["epoch"]
@@ -74,10 +78,10 @@ class Loop:
         loss = self.loss(batch, "inner", at)
         taken = self.shared.step(loss, tuple(self.alphas), lr, at, joint=self.joint, phase=plan)
         counters["loss_sum"] += taken.loss
-        counters["macs"] += 3.0 * self.search.batch * self.lab.pass_macs(taken.gates)
+        counters["macs"] += (3.0 + self.beside) * self.search.batch * self.lab.pass_macs(taken.gates)
         counters["taken"][0] += 1
         self._settled("inner", at, taken.gates)
-        if schedule.outer_due(at, self.shared.per_epoch, taken.norm, self.held):
+        if self.outer_steps and schedule.outer_due(at, self.shared.per_epoch, taken.norm, self.held):
             counters["hyper"] = yield from self.alpha_step(lr, at, taken, loss, plan)
             counters["taken"][1] += 1
         self._keep()
@@ -135,15 +139,23 @@ class Loop:
     def sample(self, split: str, at: int, j: int = -1) -> Any:
         """Return the batch of an outer step (j = −1), or the j-th further one; with replacement between steps."""
         rng, data = stream(self.search.seed, "outer", split, at, j), self.lab.data
-        augment = data.task.augment if split == "train" else None  # L1 is the loss that the weights minimise
+        augment = self._augment(at // self.shared.per_epoch) or data.task.augment
+        augment = augment if split == "train" else None  # L1 is the loss that the weights minimise
         return data.sample(split, rng, size=self.search.batch, augment=augment, device=self.search.device)
 
     def gates(self) -> Gates:
         """Return the present gates, as for evaluation."""
         rng = stream(self.search.seed, "gates")
-        ctx = Context(self.lab.space, 1.0, rng, training=False, scope="outer", held=self.held)
-        found = self.search.relaxation.gates({n: a.detach() for n, a in zip(self.names, self.alphas, strict=True)}, ctx)
+        counters, per_epoch = self.state.json, self.shared.per_epoch
+        progress = (counters["epoch"] * per_epoch + counters["step"]) / (self.search.schedule.epochs * per_epoch)
+        ctx = Context(self.lab.space, min(progress, 1.0), rng, training=False, scope="outer", held=self.held)
+        found = self.search.relaxation.gates(self._values(), ctx)
         return Gates({name: gate.detach() for name, gate in found.items()})
+
+    def entropy(self) -> float:
+        """Return the entropy by which the search is judged to have moved: of the gates, or as the relaxation says."""
+        judged = getattr(self.search.relaxation, "judged", None)
+        return entropy(self.gates() if judged is None else judged(self._values(), self.lab.space), self.lab.space)
 
     def mixed(self, gates: Mapping[str, Tensor]) -> Gates:
         """Return the coefficients under which these gates run the network."""
@@ -158,10 +170,10 @@ class Loop:
     def measured(self, epoch: int, lr: float) -> Record:
         """Return the record of an epoch: losses, supernet accuracy, entropy, skips, gates; add it to the history."""
         gates, counters = self.gates(), self.state.json
-        counters["entropy"] = [counters["entropy"][0], entropy(gates, self.lab.space)]
+        counters["entropy"] = [counters["entropy"][0], self.entropy()]
         derived = self.search.derivation(self.lab.space, gates)
         valid = self.shared.evaluate(self.mixed(gates))
-        bend = self.eigenvalue(epoch) if "eigenvalue" in probes(self.search.schedule) else None
+        bend = self.eigenvalue(epoch) if "eigenvalue" in probing(self.search.schedule, epoch + 1) else None
         counters["history"].append(
             {"epoch": epoch + 1, "skips": finish.skips(derived), "skips_by": finish.skips_by(derived)}
             | {"ranks": finish.ranks(self.lab.space, gates), "entropy": counters["entropy"][1]}
@@ -180,7 +192,8 @@ class Loop:
         """Return the dominant eigenvalue of ∂²L2/∂a² on a batch of the validation half."""
         at = (epoch + 1) * self.shared.per_epoch - 1
         loss, weights = self.loss(self.sample("valid", at), "outer", at), tuple(w.detach() for w in self.shared.weights)
-        self.state.json["macs"] += 60.0 * self.search.batch * self.lab.supernet_macs
+        passes = 3.0 + implicit_passes(ITERATIONS - 1)  # as many products as iterations
+        self.state.json["macs"] += passes * self.search.batch * self.lab.supernet_macs
         return dominant_eigenvalue(lambda a: loss(weights, a), self.alphas)[0]
 
     def cost(self) -> float:
@@ -203,6 +216,9 @@ class Loop:
         twin.step(outer, [w.detach() for w in self.shared.weights], tuple(self.alphas), self.search.inner, lr)
         self.state.json["macs"] += 3.0 * self.search.batch * self.lab.supernet_macs
         return replace(outer, twin=twin.weights(self.held, n))
+
+    def _values(self) -> dict[str, Tensor]:
+        return {n: a.detach() for n, a in zip(self.names, self.alphas, strict=True)}
 
     def _settled(self, kind: Scope, at: int, gates: Gates) -> None:
         """Let the terms of one scope follow up a step."""
@@ -263,7 +279,7 @@ class Loop:
         elif isinstance(asked, Stop):
             for name, alpha in zip(self.names, self.alphas, strict=True):
                 alpha.data.copy_(held[f"alphas/{name}"])
-            counters["entropy"] = [counters["entropy"][0], entropy(self.gates(), self.lab.space)]
+            counters["entropy"] = [counters["entropy"][0], self.entropy()]
             counters["bench"] = {}
 
     def _load(self) -> None:

@@ -10,7 +10,7 @@ from mimar.space.choice import Choice
 from mimar.space.distance import hamming, hausdorff
 from mimar.space.encoding import Graphs
 from mimar.space.formats import DARTS_OPERATIONS, NASBENCH201_EDGES, NASBENCH201_OPERATIONS, Genotype
-from mimar.space.known import Residual
+from mimar.space.known import FREE, Residual
 from mimar.space.modules import EXECUTION, Execution, OneOf, SomeOf, joined, total
 from mimar.space.space import Space
 from mimar.space.structures import Darts, NasBench201, Structure
@@ -19,6 +19,7 @@ from mimar.space.walk import of
 __all__ = [
     "DARTS_OPERATIONS",
     "EXECUTION",
+    "FREE",
     "NASBENCH201_EDGES",
     "NASBENCH201_OPERATIONS",
     "S1",

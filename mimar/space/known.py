@@ -11,6 +11,7 @@ from mimar.space.space import Space
 
 EDGE = re.compile(r"(\d+)-(\d+)")
 CONVOLUTIONS = ("nor_conv_3x3", "sep_conv_3x3", "conv3", "conv3x3")
+FREE = ("none", "skip_connect", "skip", "identity", "avg_pool_3x3", "max_pool_3x3", "noise")  # options without weights
 SKIPS = ("skip_connect", "skip", "identity")
 NASBENCH201 = {"0-1": 0, "0-2": 2, "1-2": 0, "0-3": 1, "1-3": 2, "2-3": 1}  # 0 convolution, 1 skip, 2 none
 

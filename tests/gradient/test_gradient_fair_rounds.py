@@ -55,7 +55,7 @@ def test_rounds_shrink_with_the_candidates() -> None:
     held = keeps(PART, space)
     walk(space, held, 10)
     for choice in space.choices:
-        held[f"alive/{choice.name}"][2] = 0.0
+        held[f"alive/{choice.name}"][2] = held[f"were/{choice.name}"][2] = 0.0  # as after the update's own step
     used = walk(space, held, 12, first=10)
     for choice in space.choices:
         assert Counter(step[choice.name] for step in used) == {0: 3, 1: 3, 3: 3, 4: 3}

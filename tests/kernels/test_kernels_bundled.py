@@ -19,6 +19,7 @@ from mimar.kernels.bundled import bundled
 from mimar.kernels.programs import Program, Term
 from mimar.kernels.stages import Chain, run_plainly
 from mimar.nets.operations import DARTS, build
+from mimar.space import DARTS_OPERATIONS
 from mimar.supernet import Fused, Reference, Supernet, fused
 from mimar.supernet.bundles import bundle
 from mimar.testing.supernet import _agrees_with_reference
@@ -128,9 +129,10 @@ class Calls(TorchDispatchMode):
 def darts_node(edges: int = 5, channels: int = 4) -> tuple[list[Term], list[Tensor]]:
     """The last node of a DARTS cell: every edge with all operations, each edge from a source of its own."""
     with isolated(0):
-        modules = [build(DARTS, name, channels, 1, False) for _ in range(edges) for name in DARTS]
+        names = ("noise", *DARTS_OPERATIONS)
+        modules = [build(DARTS, name, channels, 1, False) for _ in range(edges) for name in names]
         xs = [torch.randn(2, channels, 5, 5).double().requires_grad_() for _ in range(edges)]
-    found = [(i // len(DARTS), bundle(module.double())) for i, module in enumerate(modules)]
+    found = [(i // len(names), bundle(module.double())) for i, module in enumerate(modules)]
     told = [(source, b.chain) for source, b in found if b.chain is not None]
     return [Term(source, j, chain) for j, (source, chain) in enumerate(told)], xs
 

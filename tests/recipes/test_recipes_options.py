@@ -46,9 +46,11 @@ WHERE: dict[tuple[str, str], dict[str, Any]] = {
     ("dartopti", "threshold"): {"net": CELL, "travel": 2.0},
     ("fair-darts", "threshold"): {"net": CELL, "travel": 2.0},
     ("darts-ada", "threshold"): {"epochs": 4},
+    ("darts-ada", "every"): {"epochs": 4, "back": 2},
+    ("darts-es", "every"): {"epochs": 4, "back": 2},
     ("darts-es", "threshold"): {"epochs": 4},
     ("darts-plus", "skips"): {"net": CELL, "skips": 1, "epochs": 4},
-    ("darts-plus", "cell"): {"net": CELL, "skips": 1, "epochs": 4},
+    ("darts-plus", "cell"): {"net": "s2:cells=3,channels=2", "skips": 1, "epochs": 4},
     ("darts-plus", "stable"): {"stable": 1, "epochs": 4},
     ("darts-pt", "renormalise"): {"net": CELL},
     ("gtn", "every"): {"steps": 4, "every": 1},
@@ -64,6 +66,7 @@ VALUES: dict[tuple[str, str], Any] = {
     ("manas-ls", "end"): 5.0,
     ("small-temperature", "threshold"): 0.4,
     ("gtn", "every"): 2,
+    ("darts-plus", "cell"): "reduce",
 }
 SAME = {
     ("gtn", "checkpoint"),  # changes what is kept in memory, and no value: tests/evaluators

@@ -20,9 +20,9 @@ from mimar.core.state import State
 from mimar.core.streams import stream
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Bench, Process, Strongest
-from mimar.gradient.hypergradient import FirstOrder, SingleLevel
-from mimar.gradient.regularise import AlphaDecay, Moment, View, WeightDecay
-from mimar.gradient.relax import Context, Gates, Softmax
+from mimar.gradient.hypergradient import FirstOrder, Relaxed, SingleLevel
+from mimar.gradient.regularise import AlphaDecay, Distil, LossScale, Moment, Tether, View, WeightDecay
+from mimar.gradient.relax import Adversarial, Context, Gates, Softmax
 from mimar.gradient.schedule import Alternate, History, Phase, Rollback, Stop
 from mimar.gradient.update import Adam
 from mimar.recipes import darts_1st
@@ -220,6 +220,40 @@ def test_the_second_copy_follows_its_formula_and_leaves_the_first_alone() -> Non
         assert torch.allclose(loop.held[f"twin/{i}"], wanted, atol=1e-6)
     stored = search(twin=Twin(tie=2.0)).start()
     assert all(torch.equal(stored.group("weights")[n], t) for n, t in search().start().group("weights").items())
+
+
+def test_a_balance_weighs_the_training_half_once() -> None:
+    """RARTS: g = λ ∂L1(w, a)/∂a + ∂L2(y, a)/∂a, λ from the inner loss, which the weights descend too."""
+    terms = (WeightDecay(0.0), LossScale(10.0), Tether(2.0))
+    made = search(twin=Twin(tie=2.0), terms=terms, hypergradient=Relaxed(1.0))
+    loop = Loop(made, made.lab(), made.start())
+    inner, outer = (loop.loss(loop.sample(s, 0), scope, 0) for s, scope in (("train", "inner"), ("valid", "outer")))
+    y = made.twin.weights(loop.held, len(loop.shared.weights))
+    weights = tuple(w.detach() + 0.01 for w in loop.shared.weights)
+    found = made.hypergradient.explain(replace(outer, twin=y), inner, weights, loop.alphas, lr=0.1).gradients
+    leaves = tuple(a.detach().clone().requires_grad_() for a in loop.alphas)
+    plain = replace(inner, terms=())
+    wanted = torch.autograd.grad(10.0 * plain(weights, leaves) + outer(y, leaves), leaves)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, wanted, strict=True))
+
+
+def test_passes_inside_a_weight_step_are_part_of_the_cost() -> None:
+    plain, attacked = (
+        ran(search(relaxation=r))[0].json["search_cost"] for r in (Softmax(), Adversarial(Softmax(), steps=2))
+    )
+    taught = ran(search(terms=(WeightDecay(3e-4), Distil(every=1, teachers=2))))[0].json["search_cost"]
+    one = search()
+    lab = one.lab()
+    steps = 2 * Loop(one, lab, one.start()).shared.per_epoch
+    assert attacked - plain == pytest.approx(7.0 * steps * one.batch * lab.supernet_macs)
+    assert taught - plain == pytest.approx(2.0 * steps * one.batch * lab.supernet_macs)
+
+
+def test_alphas_that_never_train_rest_in_a_tuning_too() -> None:
+    made = search(schedule=Alternate(epochs=2, warmup=2), derivation=Slow())
+    _, _, steps = ran(made)
+    first, last = steps[0][0].group("alphas"), steps[-1][0].group("alphas")
+    assert any(e.label == "tune" for _, e in steps) and all(torch.equal(first[n], last[n]) for n in first)
 
 
 def test_relaxations_and_terms_keep_what_they_hold_in_the_state() -> None:

@@ -37,6 +37,8 @@ class Distil:
 
     def __call__(self, weights: Tensors, alphas: Tensors, view: View | None = None) -> Tensor:
         view = seen(view, self)
+        if not self.rate:
+            return view.loss.new_zeros(())
         votes = self.votes(view, len(weights), len(alphas))
         total = view.loss.new_zeros(())
         if not votes:
@@ -45,6 +47,11 @@ class Distil:
             student = torch.log_softmax(_rows(output) / self.temperature, dim=-1)
             total = total + (torch.xlogy(vote, vote) - vote * student).sum() / len(vote)
         return self.rate * self.temperature**2 * total / len(votes)
+
+    @property
+    def passes(self) -> float:
+        """What the teachers cost beside a weight step, in forward passes of one batch."""
+        return float(self.teachers) if self.rate else 0.0
 
     @torch.no_grad()
     def votes(self, view: View, weights: int, alphas: int) -> list[Tensor]:

@@ -30,7 +30,7 @@ class Adversarial:
     and one forth more. The identity with radius=0 (and start is never more than the radius).
     Raises ValueError where the context has no loss.
     Source: SDARTS-ADV (Chen, Hsieh, 2020), equation 5: ε 0.03 to 0.3, seven steps. There the ascent starts at a random
-    place in the box and ends with the last one, and ε grows once an epoch.
+    place in the box and ends with the last one, or p if that is no worse, under running statistics; ε grows once an epoch.
     """
 
     inside: Relaxation
@@ -41,6 +41,11 @@ class Adversarial:
 
     def __post_init__(self) -> None:
         validate(self)
+
+    @property
+    def passes(self) -> float:
+        """What the ascent costs beside a weight step, in forward passes of one batch."""
+        return 3.0 * self.steps + 1.0 if self.radius else 0.0
 
     def init(self, space: Space, rng: Rng) -> dict[str, Tensor]:
         """Return the other relaxation's alphas."""

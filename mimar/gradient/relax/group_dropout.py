@@ -13,9 +13,7 @@ from mimar.core.streams import Rng
 from mimar.gradient.relax.parts import Alphas, Context, Gates, drawn
 from mimar.gradient.relax.sampling import completed
 from mimar.gradient.relax.softmax import Softmax
-from mimar.space import Choice, Space
-
-FREE = ("none", "skip_connect", "skip", "identity", "avg_pool_3x3", "max_pool_3x3", "noise")
+from mimar.space import FREE, Choice, Space
 
 
 @dataclass(frozen=True)

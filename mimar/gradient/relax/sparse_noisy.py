@@ -71,6 +71,10 @@ class SparseNoisy:
                 found.only(name, tuple(keep.tolist()))
         return completed(found, alphas, ctx)
 
+    def judged(self, alphas: Alphas, space: Space) -> Gates:
+        """Return softmax(α), by which a search is judged to have moved: the temperature falls by itself."""
+        return Softmax().gates(alphas, Context(space, training=False))
+
     def keeps(self, space: Space) -> dict[str, Tensor]:
         """Return the factor of the temperature, "tau": 1."""
         return {"tau": torch.ones(())}

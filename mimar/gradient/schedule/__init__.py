@@ -14,6 +14,7 @@ from mimar.gradient.schedule.parts import (
     past,
     phase,
     probes,
+    probing,
 )
 from mimar.gradient.schedule.phases import InheritScores, Phases, Stage
 from mimar.gradient.schedule.rank_stable import RankStable
@@ -46,4 +47,5 @@ __all__ = [
     "past",
     "phase",
     "probes",
+    "probing",
 ]

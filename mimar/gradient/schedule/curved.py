@@ -20,6 +20,7 @@ from mimar.gradient.schedule.parts import (
     past,
     phase,
     probes,
+    probing,
 )
 
 
@@ -50,6 +51,10 @@ class Curved:
     def probes(self) -> tuple[str, ...]:
         """What the plan wants to be measured."""
         return probes(self.plan)
+
+    def probing(self, epoch: int) -> tuple[str, ...]:
+        """Return what is due to be measured after `epoch` (from 1)."""
+        return probing(self.plan, epoch)
 
     @property
     def past(self) -> int:

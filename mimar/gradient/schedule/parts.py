@@ -81,6 +81,12 @@ def probes(part: Schedule) -> tuple[str, ...]:
     return getattr(part, "probes", ())
 
 
+def probing(part: Schedule, epoch: int) -> tuple[str, ...]:
+    """Return which of the probes are due after `epoch` (from 1): all, unless a schedule says so by `probing(epoch)`."""
+    own = getattr(part, "probing", None)
+    return probes(part) if own is None else own(epoch)
+
+
 def past(part: Schedule) -> int:
     """Return how many epochs a schedule may go back."""
     return getattr(part, "past", 0)

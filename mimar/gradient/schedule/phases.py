@@ -22,6 +22,7 @@ from mimar.gradient.schedule.parts import (
     past,
     phase,
     probes,
+    probing,
 )
 from mimar.nets import inherit_scores
 
@@ -91,6 +92,10 @@ class Phases:
     def probes(self) -> tuple[str, ...]:
         """What the plan wants to be measured."""
         return probes(self.plan)
+
+    def probing(self, epoch: int) -> tuple[str, ...]:
+        """Return what is due to be measured after `epoch` (from 1)."""
+        return probing(self.plan, epoch)
 
     @property
     def past(self) -> int:

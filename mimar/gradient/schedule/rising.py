@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, Positive, Whole, validate
 from mimar.gradient.schedule.parts import History, Stop
 
@@ -34,6 +35,16 @@ class Rising:
 
     def __post_init__(self) -> None:
         validate(self)
+        apart = self.back % self.every
+        if min(apart, self.every - apart) > self.around:
+            raise UsageError(
+                f"Rising compares epochs {self.back} apart and measures every {self.every}: nothing is measured there; "
+                f"make back a multiple of {self.every}, or around at least {min(apart, self.every - apart)}"
+            )
+
+    def probing(self, epoch: int) -> tuple[str, ...]:
+        """Return what has to be measured after `epoch` (from 1)."""
+        return self.probes if (epoch - 1) % self.every == 0 else ()
 
     @property
     def reach(self) -> int:

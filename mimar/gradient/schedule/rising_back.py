@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar
 
 from mimar.core.ranges import Range, validate
@@ -34,6 +34,10 @@ class RisingBack:
         """What has to be measured."""
         return self.rising.probes
 
+    def probing(self, epoch: int) -> tuple[str, ...]:
+        """Return what has to be measured after `epoch` (from 1)."""
+        return self.rising.probing(epoch)
+
     @property
     def past(self) -> int:
         """How many epochs it may go back."""
@@ -41,8 +45,10 @@ class RisingBack:
 
     def __call__(self, history: History) -> Rollback | None:
         """Return the way back, or None where nothing rises or the decay is at its most."""
-        found = self.rising(history)
-        if found is None:
+        decays = [entry.get("settings", {}).get("decay", 1.0) for entry in history]
+        present = decays[-1] if decays else 1.0
+        since = sum(decay != present for decay in decays)  # never behind the last return: its snapshots are gone
+        found = replace(self.rising, first=max(self.rising.first, since))(history)
+        if found is None or present >= self.most:
             return None
-        present = history[-1].get("settings", {}).get("decay", 1.0)
-        return Rollback(found.epoch, {"decay": min(present * self.factor, self.most)}) if present < self.most else None
+        return Rollback(found.epoch, {"decay": min(present * self.factor, self.most)})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from mimar.core.errors import UsageError, nearest
 from mimar.core.ranges import Count, validate
 from mimar.gradient.schedule.parts import History, Stop
 
@@ -25,8 +26,10 @@ class SkipCount:
         validate(self)
 
     def __call__(self, history: History) -> Stop | None:
-        """Return the stop, at the epoch that brought the limit."""
+        """Return the stop, at the epoch that brought the limit; raises UsageError where no choice is called cell/…."""
         for entry in history:
-            if (entry["skips_by"].get(self.cell, 0) if self.cell else entry["skips"]) >= self.limit:
+            if self.cell and self.cell not in entry["skips_by"]:
+                raise UsageError(nearest(self.cell, entry["skips_by"], kind="cell"))
+            if (entry["skips_by"][self.cell] if self.cell else entry["skips"]) >= self.limit:
                 return Stop(entry["epoch"])
         return None

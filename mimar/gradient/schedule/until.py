@@ -19,6 +19,7 @@ from mimar.gradient.schedule.parts import (
     past,
     phase,
     probes,
+    probing,
 )
 
 
@@ -55,6 +56,10 @@ class Until:
         """What the plan or the rule wants to be measured."""
         return tuple(dict.fromkeys(probes(self.plan) + _asked(self.rule, "probes", ())))
 
+    def probing(self, epoch: int) -> tuple[str, ...]:
+        """Return what is due to be measured after `epoch` (from 1)."""
+        return tuple(dict.fromkeys(probing(self.plan, epoch) + _due(self.rule, epoch)))
+
     @property
     def past(self) -> int:
         """How many epochs the plan or the rule may go back."""
@@ -88,3 +93,8 @@ class Until:
 
 def _asked(rule: Rule, name: str, otherwise: Any) -> Any:
     return getattr(rule, name, otherwise)
+
+
+def _due(rule: Rule, epoch: int) -> tuple[str, ...]:
+    own = getattr(rule, "probing", None)
+    return _asked(rule, "probes", ()) if own is None else own(epoch)
