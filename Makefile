@@ -6,7 +6,7 @@ N      ?= auto
 KERNELS := setup.py $(wildcard mimar/kernels/csrc/*)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo setup test fast slow check format bench evidence docs clean
+.PHONY: help demo setup test fast slow check format bench study evidence docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -59,6 +59,9 @@ format: setup
 
 bench: setup
 	@set -e; for file in benchmarks/[a-z]*.py; do case $$file in */conditions.py|*/plain.py|*/steps.py) continue;; esac; echo "== $$file"; $(BIN)/python "$$file"; done
+
+study: setup
+	$(BIN)/python -m mimar.study.family --workers 2
 
 evidence: setup
 	$(BIN)/mimar evidence --workers 2

@@ -212,6 +212,42 @@ def test_the_recipe_rule_can_fail() -> None:
     assert recipe_faults(good + "for x in ():\n    pass\n") == ["line 9: a statement"]
 
 
+def named(tree: ast.AST) -> Iterator[str]:
+    """Yield identifiers and texts of a syntax tree, docstrings apart: there a source may be named."""
+    told = {
+        id(n.body[0].value)
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Module | ast.ClassDef | ast.FunctionDef) and n.body and isinstance(n.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in told:
+            yield node.value
+
+
+def test_no_method_is_named_in_loops_nets_and_supernets() -> None:
+    from mimar import recipes
+
+    names = [n for n in recipes.names() if n != "random"]  # a plain word
+    words = {form for n in names for form in (n, n.replace("-", "_"), n.replace("-", ""))}
+    found = {}
+    for path in sources("mimar/search", "mimar/nets", "mimar/supernet", "mimar/gradient"):
+        here = {w for w in named(ast.parse(path.read_text(encoding="utf-8"))) if w.lower() in words}
+        if here:
+            found[str(path.relative_to(ROOT))] = here
+    assert found == {}
+
+
+def test_the_rule_on_names_can_fail() -> None:
+    assert "gdas" in set(named(ast.parse('"""gdas."""\nif kind == "gdas":\n    pass')))
+    assert "gdas" not in set(named(ast.parse('"""gdas."""\nx = 1')))
+
+
 # --- words and calls that must not occur --------------------------------------------------------------------------
 
 # Written with a bar inside, so that this file does not contain them.

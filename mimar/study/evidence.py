@@ -27,6 +27,7 @@ from mimar.study.statistics import Comparison, compare
 
 FOLDER = Path("evidence")
 WORK = Path("runs") / "evidence"
+FAMILY = Path("runs") / "family"
 MOST_UNMOVED = 0.25  # of the seeds
 
 Tell = Callable[[str], None]
@@ -88,9 +89,12 @@ def record(
     chosen = list(wanted) or names()
     claims = [(name, claim) for name in chosen for claim in CLAIMS[name]]
     searches = dict.fromkeys(c for name, claim in claims for c in _searches(name, claim))
-    found = cells.run_all(searches, str(work), workers=workers, tell=progress)
+    roots = [work, *sorted(FAMILY.glob("*/cells"))]  # what the comparison has run is not run again
+    found = {c: cells.run(c, str(r)) for c in searches for r in roots if (r / c.folder / "result.json").exists()}
+    missing = [c for c in searches if c not in found]
+    found |= cells.run_all(missing, str(work), workers=workers, tell=progress) if missing else {}
     needed = _randoms(claims, found)
-    randoms = _there(needed, work)
+    randoms = {c: r for root in roots for c, r in _there(needed, root).items()}
     missing = [c for c in needed if c not in randoms]
     randoms |= cells.run_all(missing, str(work), workers=workers, tell=progress) if missing else {}
     written = []

@@ -253,7 +253,8 @@ def test_skips_stop_a_search_at_the_first_epoch_with_two() -> None:
     history = counted(0, 1, 1, 2, 1, 3, normal=(0, 0, 1, 1, 1, 2))
     assert asked(SkipCount(), history) == (Stop(4), 4)
     assert asked(SkipCount(cell="normal"), history) == (Stop(6), 6)
-    assert asked(SkipCount(cell="reduce"), history) is None
+    with pytest.raises(UsageError, match="unknown cell 'reduce'; there is normal"):
+        asked(SkipCount(cell="reduce"), history)
     assert asked(SkipCount(4), history) is None
     assert asked(SkipCount(3), history) == (Stop(6), 6)
     assert SkipCount()(history) == Stop(4)  # also on a whole series

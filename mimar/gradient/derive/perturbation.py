@@ -114,10 +114,10 @@ class Perturbation:
 def _order(bench: Bench) -> list[Choice]:
     """Return the choices that leave one, in the order of their decision: at random, those of kind `some` last."""
     open_ = [c for c in bench.space.choices if c.name in bench.gates and _looks(c)]
-    ones, somes = [c for c in open_ if c.kind != "some"], [c for c in open_ if c.kind == "some"]
+    ones, several = [c for c in open_ if c.kind != "some"], [c for c in open_ if c.kind == "some"]
     return [
         group[i]
-        for name, group in (("choices", ones), ("candidates", somes))
+        for name, group in (("choices", ones), ("candidates", several))
         for i in torch.randperm(len(group), generator=bench.rng(name)).tolist()
     ]
 

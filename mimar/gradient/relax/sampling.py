@@ -48,7 +48,7 @@ def concrete_log_density(z: Tensor, alpha: Tensor, tau: float) -> Tensor:
 
         log (n−1)! + (n−1) log τ + Σ_k (α_k − (τ+1) log z_k) − n log Σ_k exp(α_k) z_k^−τ
 
-    With respect to any n − 1 of the coordinates. Source: Maddison, Mnih, Teh, 2017, equation 10.
+    With respect to any n − 1 of the coordinates. Source: Maddison, Mnih, Teh, "The Concrete Distribution", 2017, equation 10.
     """
     return log_density(z.log(), alpha, tau)
 
