@@ -29,7 +29,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "the rule of the released code (ratio above 1.3), factor 3 up to 81; the paper's text has 0.75, the release's script 10 up to 0.03",
-    "windows are counted in epochs: 6, 1, 3 and every epoch of 20, in the released code 10, 4, 8 and every other of 50",
+    "windows are counted in epochs: 4, 2, 4 and every epoch of 20, in the released code 10, 4, 8 and every other of 50",
     "no return goes behind the one before it; decays are losses; the look-ahead is a plain gradient step, after the weight step of the same iteration",
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
 )
@@ -46,9 +46,9 @@ def recipe(
     threshold: Annotated[float, Range(1.0, None)] = 1.3,
     factor: Annotated[float, Range(1.0, None, open_low=True)] = 3.0,
     every: Count = 1,
-    first: Count = 6,
-    around: Whole = 1,
-    back: Count = 3,
+    first: Count = 4,
+    around: Whole = 2,
+    back: Count = 4,
     epochs: Count = 20,
     batch: Batch = 32,
     lr: Positive = 0.025,

@@ -127,6 +127,10 @@ def load(folder: str | os.PathLike[str]) -> Run:
         except (RunError, ValueError, RecursionError):  # a run that has not ended, or a file that somebody cut
             timed = {}
 
+    result = next((mapping(e.get("result")) for e in events if e.get("event") == "finished"), {})
+    level = mapping(result.get("supernet")).get("level")  # of several searches the one that won
+    events = [e for e in events if level is None or e.get("level", level) == level]
+
     def of(kind: str, phase: str | None = None) -> list[Event]:
         return [e for e in events if e.get("event") == kind and phase in (None, e.get("phase"))]
 

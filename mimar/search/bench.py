@@ -11,7 +11,6 @@ from torch import Tensor
 from mimar.core.events import Event, Step
 from mimar.core.optimisers import cosine
 from mimar.core.streams import stream
-from mimar.gradient.relax import Gates
 from mimar.search import finish
 from mimar.space import Space
 
@@ -61,14 +60,14 @@ class Trained:
         if tuning["step"] == 0:
             loop.shared.calm()
         loop.decided = dict(fixed)
-        total = epochs * per_epoch
+        total, plan = epochs * per_epoch, loop.planned(loop.search.schedule.epochs - 1, begin=False)
         while tuning["step"] < total:
             epoch = tuning["step"] // per_epoch
             lr = cosine(epoch / epochs, SLOWER * loop.search.inner.lr)
-            for batch in loop.shared.batches(first + epoch, tuning["step"] % per_epoch):
-                yield from loop.pair(batch, first * per_epoch + tuning["step"], lr)
+            for batch in loop.shared.batches(first + epoch, tuning["step"] % per_epoch, loop.augment(first + epoch)):
+                yield from loop.pair(batch, first * per_epoch + tuning["step"], lr, plan)
                 tuning["step"] += 1
                 yield Step("search", "tune", tuning["step"], total)
         counters["tuning"] = {"round": tuning["round"] + 1, "step": 0}
         loop.decided = {}
-        self.gates = Gates(loop.gates())
+        self.gates = loop.gates()

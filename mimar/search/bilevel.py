@@ -26,7 +26,7 @@ from mimar.core.streams import stream
 from mimar.evaluators import Retrain
 from mimar.gradient import regularise, relax, schedule
 from mimar.gradient.derive import Derivation
-from mimar.gradient.hypergradient import Hypergradient
+from mimar.gradient.hypergradient import Hypergradient, Relaxed
 from mimar.gradient.mix import Mixer, Sum
 from mimar.gradient.regularise import Term
 from mimar.gradient.relax import Relaxation, relaxed
@@ -87,6 +87,13 @@ class Bilevel:
             raise UsageError(
                 "Bilevel.inner has a decay, which Hessians would not see; use the term WeightDecay instead"
             )
+        joint = bool(getattr(self.hypergradient, "joint", False))
+        if self.split == "fit" and not joint:
+            raise UsageError(
+                "Bilevel.split is 'fit', but the alphas are judged on part of it; only a single level trains on all"
+            )
+        if self.twin is not None and not isinstance(self.hypergradient, Relaxed):
+            raise UsageError("Bilevel.twin has no effect without a hypergradient that reads it; use Relaxed")
 
     def start(self) -> State:
         """Return the state before the first step."""
@@ -96,7 +103,7 @@ class Bilevel:
             raise SpaceError("the model has nothing to relax: a differentiable search needs at least one mimar.OneOf")
         lab.ready(self.retrain)
         state = State({"phase": "search", "epoch": 0, "step": 0, "loss_sum": 0.0, "hyper": {}, "entropy": []})
-        state.json |= {"taken": [0, 0], "macs": 0.0, "history": [], "settings": {}}
+        state.json |= {"macs": 0.0, "history": [], "settings": {}}
         shared = SharedWeights(lab, state, self.inner, self.batch, self.split)  # puts the fresh weights into the state
         alphas = self.relaxation.init(lab.space, stream(self.seed, "alphas"))
         alphas = {name: a.to(self.device) for name, a in alphas.items()}

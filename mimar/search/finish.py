@@ -120,7 +120,11 @@ def derive(
             "nothing; give it more outer steps or a higher rate of the alphas"
         )
         yield Record({"event": "warned", "name": "gates did not move", "text": text})
-    supernet = {f"valid_{lab.primary.name}": shared_score(lab, search.mixer(Gates(gates), lab.space), search.batch)}
+    supernet = {
+        f"valid_{lab.primary.name}": shared_score(
+            lab, search.mixer(Gates(gates, getattr(gates, "active", None)), lab.space), search.batch
+        )
+    }
     supernet[f"derived_{lab.primary.name}"] = shared_score(lab, lab.supernet.gates(derived), search.batch)
     supernet |= {"entropy_before": before, "entropy_after": after, "skips": skips(derived)}
     supernet["growth"] = state.json["hyper"].get("growth", 0.0) if state.json.get("hyper") else 0.0
@@ -145,7 +149,7 @@ def random_architecture(lab: Lab, seed: int, index: int) -> Architecture:
 
 def shared_score(lab: Lab, gates: Mapping[str, Tensor], batch: int) -> float:
     """Return the primary measure on the validation half with the shared weights, batch norm recalibrated for the gates."""
-    batches = lab.data.batches("train", None, size=batch, device=lab.device)
+    batches = lab.data.batches("train", None, size=batch, device=lab.device, drop_last=True)
     inputs = [lab.data.inputs(b) for _, b in zip(range(CALIBRATION), batches, strict=False)]
     net = lab.supernet
     buffers = recalibrated(net, net.weights, gates, inputs)

@@ -42,7 +42,7 @@ class Levels:
         validate(self)
         if not self.searches:
             raise UsageError("Levels.searches is empty; give at least one search")
-        common = {(s.seed, s.device, s.retrain, s.baseline, str(s.task)) for s in self.searches}
+        common = {(s.seed, s.device, s.retrain, s.baseline, s.remodel, str(s.task)) for s in self.searches}
         if len(common) > 1 or any(s.net is not self.first.net and s.net != self.first.net for s in self.searches):
             raise UsageError("the searches of Levels must agree in task, net, seed, device, retraining and baseline")
 
@@ -99,7 +99,8 @@ class Levels:
         """Run the search of one level, and begin the next or the retraining."""
         search, json = replace(self.searches[level], engine=self.engine), state.json
         lab, inner = search.lab(), State(json["inner"], state.tensors)  # the same objects: what it changes is saved
-        yield from Loop(search, lab, inner).events()
+        for event in Loop(search, lab, inner).events():
+            yield replace(event, data={**event.data, "level": level}) if isinstance(event, Record) else event
         json["found"].append({k: inner.json[k] for k in ("queue", "search_cost", "supernet")})
         if level + 1 < len(self.searches):
             inner = self.searches[level + 1].start()
@@ -121,6 +122,7 @@ class Levels:
         queue = [[f"derived-{i}", c] for i, c in enumerate(chosen)]
         queue += [[f"random-{i}", finish.plain(finish.random_architecture(lab, self.seed, i))] for i in range(n)]
         state.tensors.clear()
+        del state.json["inner"]
         state.json |= {"phase": "retrain", "queue": queue, "trained": [], "search_cost": cost, "training": {}}
 
     def _close(self, lab: Lab, state: State) -> Iterator[Event]:

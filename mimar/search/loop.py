@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from mimar.core.errors import UsageError
 from mimar.core.events import Event, Record, Step
 from mimar.core.state import State
 from mimar.core.streams import stream
@@ -15,7 +16,7 @@ from mimar.core.trees import norm
 from mimar.gradient import regularise, relax
 from mimar.gradient.derive import process
 from mimar.gradient.hypergradient import Explanation
-from mimar.gradient.hypergradient.parts import explained, implicit_passes
+from mimar.gradient.hypergradient.parts import explained
 from mimar.gradient.probe import ITERATIONS, dominant_eigenvalue
 from mimar.gradient.regularise import Moment
 from mimar.gradient.relax import Context, Gates, entropy
@@ -23,7 +24,7 @@ from mimar.gradient.schedule import Phase, Rollback, Stop, after_epoch, past, ph
 from mimar.search import finish
 from mimar.search.bench import Trained
 from mimar.search.lab import Lab
-from mimar.search.losses import BatchLoss, Scope
+from mimar.search.losses import BatchLoss, Scope, decide
 from mimar.search.weights import SharedWeights, Taken
 from mimar.tasks import Augment
 
@@ -41,10 +42,6 @@ class Loop:
         self.shared = SharedWeights(lab, state, search.inner, search.batch, search.split)
         self.joint = bool(getattr(search.hypergradient, "joint", False))
         self.outer_steps = search.schedule.outer_steps(self.shared.per_epoch)
-        inner = (search.relaxation, *(t for t in search.terms if t.scope == "inner"))
-        self.beside = sum(
-            float(getattr(part, "passes", 0.0)) for part in inner
-        )  # passes that parts make in a weight step
         self.decided: Mapping[str, Any] = {}
         self.settings: Mapping[str, float] = {}
         self._load()
@@ -58,8 +55,8 @@ class Loop:
             yield from finish.forecast(self.lab, self.search.batch)
         while counters["epoch"] < epochs and "bench" not in counters:
             epoch = counters["epoch"]
-            lr, plan = self.search.schedule.rate(epoch, self.search.inner.lr), self._phase(epoch)
-            batches = self.shared.batches(epoch, counters["step"], self._augment(epoch))
+            lr, plan = self.search.schedule.rate(epoch, self.search.inner.lr), self.planned(epoch)
+            batches = self.shared.batches(epoch, counters["step"], self.augment(epoch))
             for step, batch in enumerate(batches, counters["step"]):
                 yield from self.pair(batch, epoch * per_epoch + step, lr, plan)
                 counters["step"] = step + 1
@@ -70,7 +67,10 @@ class Loop:
             yield Step("search", "search", counters["epoch"] * per_epoch, total, boundary=True)
         bench = Trained(self)
         derived = yield from process(self.search.derivation, bench)
-        yield from finish.derive(self.search, self.lab, self.state, derived, self.gates(), self.cost())
+        if fixed := bench.held.get("fixed"):  # the weights were tuned with these decided
+            counters["entropy"] = [counters["entropy"][0], self.entropy()]
+        gates = decide(self.gates(), self.lab.space, fixed or {})
+        yield from finish.derive(self.search, self.lab, self.state, derived, gates, self.cost())
 
     def pair(self, batch: Any, at: int, lr: float, plan: Phase | None = None) -> Iterator[Event]:
         """Take the weight step number `at`, and the alpha step after it if one is due."""
@@ -78,29 +78,21 @@ class Loop:
         loss = self.loss(batch, "inner", at)
         taken = self.shared.step(loss, tuple(self.alphas), lr, at, joint=self.joint, phase=plan)
         counters["loss_sum"] += taken.loss
-        counters["macs"] += (3.0 + self.beside) * self.search.batch * self.lab.pass_macs(taken.gates)
-        counters["taken"][0] += 1
+        counters["macs"] += (3.0 + loss.meter[0]) * self.search.batch * self.lab.pass_macs(taken.gates)
         self._settled("inner", at, taken.gates)
         if self.outer_steps and schedule.outer_due(at, self.shared.per_epoch, taken.norm, self.held):
             counters["hyper"] = yield from self.alpha_step(lr, at, taken, loss, plan)
-            counters["taken"][1] += 1
         self._keep()
 
     def alpha_step(
         self, lr: float, at: int, taken: Taken, first: BatchLoss, plan: Phase | None
     ) -> Generator[Event, None, dict[str, Any]]:
         """Take one step along the hypergradient at the present weights; return its monitors."""
-        inner_batch = self.sample("train", at)
-        inner = self.loss(inner_batch, "inner", at, draw=lambda j: self.sample("train", at, j))
-        inner = replace(inner, moving=self.shared.moving(plan))
-        outer = replace(self.loss(self.sample("valid", at), "outer", at), partner=lambda: inner_batch)
         if self.joint:
             zeros = tuple(s * 0.0 for s in taken.slopes)
             found, outer = explained(type(self.search.hypergradient).__name__, taken.slopes, zeros), first
         else:
-            outer = self._beside(outer, lr)
-            found = self.search.hypergradient.explain(outer, inner, self.shared.weights, self.alphas, lr=lr)
-            self.state.json["macs"] += self.search.hypergradient.passes * self.search.batch * self._macs(found, outer)
+            found, outer = self._looked_ahead(lr, at, plan)
         found = replace(found, names=tuple(self.names))
         before = {n: a.detach().clone() for n, a in zip(self.names, self.alphas, strict=True)}
         self.search.outer.step(self.alphas, found, self.held, self.outer_steps)
@@ -113,6 +105,18 @@ class Loop:
         total, direct, implicit = norm(found.gradients), norm(found.direct), norm(found.implicit)
         shares = {"norm": total, "direct": direct, "implicit": implicit, "share": found.share}
         return {**shares, "growth": found.growth, "step": found.step}
+
+    def _looked_ahead(self, lr: float, at: int, plan: Phase | None) -> tuple[Explanation, BatchLoss]:
+        """Return the hypergradient on fresh batches of both halves, and the outer loss."""
+        batch = self.sample("train", at)
+        inner = self.loss(batch, "inner", at, draw=lambda j: self.sample("train", at, j))
+        inner = replace(inner, moving=self.shared.moving(plan))
+        outer = replace(self.loss(self.sample("valid", at), "outer", at), partner=lambda: batch)
+        outer = self._beside(outer, lr)
+        found = self.search.hypergradient.explain(outer, inner, self.shared.weights, self.alphas, lr=lr)
+        passes = self.search.hypergradient.passes + outer.meter[0] + inner.meter[0]
+        self.state.json["macs"] += passes * self.search.batch * self._macs(found, outer)
+        return found, outer
 
     def loss(self, batch: Any, scope: Scope, at: int, draw: Callable[[int], Any] | None = None) -> BatchLoss:
         """Return the inner or outer loss on a batch, under the noise of step `at`."""
@@ -139,7 +143,7 @@ class Loop:
     def sample(self, split: str, at: int, j: int = -1) -> Any:
         """Return the batch of an outer step (j = −1), or the j-th further one; with replacement between steps."""
         rng, data = stream(self.search.seed, "outer", split, at, j), self.lab.data
-        augment = self._augment(at // self.shared.per_epoch) or data.task.augment
+        augment = self.augment(at // self.shared.per_epoch) or data.task.augment
         augment = augment if split == "train" else None  # L1 is the loss that the weights minimise
         return data.sample(split, rng, size=self.search.batch, augment=augment, device=self.search.device)
 
@@ -150,7 +154,7 @@ class Loop:
         progress = (counters["epoch"] * per_epoch + counters["step"]) / (self.search.schedule.epochs * per_epoch)
         ctx = Context(self.lab.space, min(progress, 1.0), rng, training=False, scope="outer", held=self.held)
         found = self.search.relaxation.gates(self._values(), ctx)
-        return Gates({name: gate.detach() for name, gate in found.items()})
+        return Gates({name: gate.detach() for name, gate in found.items()}, getattr(found, "active", None))
 
     def entropy(self) -> float:
         """Return the entropy by which the search is judged to have moved: of the gates, or as the relaxation says."""
@@ -173,6 +177,7 @@ class Loop:
         counters["entropy"] = [counters["entropy"][0], self.entropy()]
         derived = self.search.derivation(self.lab.space, gates)
         valid = self.shared.evaluate(self.mixed(gates))
+        counters["macs"] += self.lab.supernet_macs * self.lab.data.size("valid")
         bend = self.eigenvalue(epoch) if "eigenvalue" in probing(self.search.schedule, epoch + 1) else None
         counters["history"].append(
             {"epoch": epoch + 1, "skips": finish.skips(derived), "skips_by": finish.skips_by(derived)}
@@ -192,14 +197,14 @@ class Loop:
         """Return the dominant eigenvalue of ∂²L2/∂a² on a batch of the validation half."""
         at = (epoch + 1) * self.shared.per_epoch - 1
         loss, weights = self.loss(self.sample("valid", at), "outer", at), tuple(w.detach() for w in self.shared.weights)
-        passes = 3.0 + implicit_passes(ITERATIONS - 1)  # as many products as iterations
+        loss = replace(loss, partner=lambda: self.sample("train", at))
+        passes = 3.0 + 4.0 * ITERATIONS  # a gradient with its graph, and the products
         self.state.json["macs"] += passes * self.search.batch * self.lab.supernet_macs
         return dominant_eigenvalue(lambda a: loss(weights, a), self.alphas)[0]
 
     def cost(self) -> float:
         """Return the analytic cost of the search so far, in MACs: steps as taken, options as executed, and evaluations."""
-        finished = len(self.state.json["history"])
-        return self.state.json["macs"] + self.lab.supernet_macs * finished * self.lab.data.size("valid")
+        return float(self.state.json["macs"])
 
     def _macs(self, found: Explanation, outer: BatchLoss) -> float:
         """Return the MACs of one sample through the supernet under the gates of an alpha step."""
@@ -233,14 +238,14 @@ class Loop:
         for term in terms:
             regularise.settle(term, self.held, moment)
 
-    def _phase(self, epoch: int) -> Phase | None:
-        """Return what trains in an epoch, after doing what the beginning of its phase asks for."""
+    def planned(self, epoch: int, *, begin: bool = True) -> Phase | None:
+        """Return what trains in an epoch, after doing what the beginning of its phase asks for, if `begin`."""
         plan = phase(self.search.schedule, epoch)
         if plan == Phase():
             self.settings = dict(self.state.json["settings"])
             return None
         before = phase(self.search.schedule, epoch - 1) if epoch else None
-        if plan.begin is not None and plan != before and self.state.json["step"] == 0:
+        if begin and plan.begin is not None and plan != before and self.state.json["step"] == 0:
             plan.begin(dict(zip(self.lab.supernet.weight_names, self.shared.weights, strict=True)))
         self.settings = {**self.state.json["settings"], **plan.settings}
         for name, buffer in zip(self.lab.supernet.buffer_names, self.shared.buffers, strict=True):
@@ -248,11 +253,13 @@ class Loop:
                 buffer.fill_(plan.settings[last])
         return plan
 
-    def _augment(self, epoch: int) -> Augment | None:
+    def augment(self, epoch: int) -> Augment | None:
         """Return the augmentation of an epoch where the search erases squares that grow; None for the task's own."""
         if not self.search.cutout:
             return None
-        side = round(self.search.cutout * (epoch + 1) / self.search.schedule.epochs)
+        side = round(
+            self.search.cutout * min((epoch + 1) / self.search.schedule.epochs, 1.0)
+        )  # a tuning goes on at the end
         return replace(self.lab.data.task.augment or Augment(), cutout=side)
 
     def _decided_by_history(self) -> Iterator[Event]:
@@ -263,12 +270,20 @@ class Loop:
         if back:
             whole = {n: t.clone() for n, t in state.tensors.items() if n.partition("/")[0] in WHOLE}
             state.put(f"past {epoch}", whole.keys(), whole.values())
-            state.drop(f"past {epoch - back - 1}")
+            gone = [n for n in state.group(f"past {epoch - back - 1}") if not n.startswith("alphas/")]  # alphas stay
+            for name in gone:
+                del state.tensors[f"past {epoch - back - 1}/{name}"]
         asked = after_epoch(schedule, counters["history"])
         if asked is None:
             return
         yield Record({"event": "schedule", "epoch": epoch, "asked": type(asked).__name__.lower(), "to": asked.epoch})
         held = state.group(f"past {asked.epoch}")
+        wanted = "weights/" if isinstance(asked, Rollback) else "alphas/"
+        if not any(name.startswith(wanted) for name in held):
+            raise UsageError(
+                f"the schedule asks for epoch {asked.epoch} after epoch {epoch}, which is not kept; epochs count from 1, and "
+                f"a schedule that goes back says by `past` how far (now {back})"
+            )
         if isinstance(asked, Rollback):
             state.drop(*WHOLE)
             state.tensors.update({n: t.clone() for n, t in held.items()})
@@ -287,7 +302,8 @@ class Loop:
         self.names = list(self.state.group("alphas"))
         own = self.state.group("alphas").values()
         self.alphas = [a.to(self.search.device).clone().requires_grad_() for a in own]
-        self.held = {n: t.clone() for n, t in self.state.group("held").items()}
+        held = self.state.group("held").items()  # a snapshot comes back on the CPU; step counts stay there
+        self.held = {n: (t.to(self.search.device) if t.dim() else t).clone() for n, t in held}
         self.settings = dict(self.state.json["settings"])
         self._keep()
 

@@ -54,6 +54,9 @@ class BatchLoss:
     partner: Callable[[], Any] | None = field(default=None, compare=False)  # the step's batch of the other half
     costs: Costs | None = field(default=None, compare=False)
     owners: Owners = field(default_factory=dict, compare=False)
+    meter: list[float] = field(
+        default_factory=lambda: [0.0], compare=False
+    )  # passes that parts made beside the loss's own
 
     @property
     def space(self) -> Space:
@@ -66,7 +69,13 @@ class BatchLoss:
 
     def context(self, weights: Tensors | None = None) -> Context:
         """Return what the relaxation sees; with `weights` it may ask for the loss under other gates."""
-        loss = None if weights is None else lambda gates: self.under(tuple(w.detach() for w in weights), gates)
+
+        def under(gates: Mapping[str, Tensor]) -> Tensor:
+            self._count()
+            given = decide(Gates(gates, getattr(gates, "active", None)), self.space, self.decided)
+            return self.under(tuple(w.detach() for w in weights or ()), given)
+
+        loss = None if weights is None else under
         return Context(self.space, self.progress, self.rng("gates"), scope=self.scope, held=self.held, loss=loss)
 
     def gates(self, alphas: Sequence[Tensor], weights: Tensors | None = None) -> Gates:
@@ -108,6 +117,9 @@ class BatchLoss:
         assert self.draw is not None  # only the outer step hands this loss out, and it gives `draw`
         return replace(self, batch=self.draw(j))
 
+    def _count(self) -> None:
+        self.meter[0] += 3.0 if torch.is_grad_enabled() else 1.0
+
     def _forward(
         self, weights: Tensors, gates: Gates, buffers: Sequence[Tensor], new: list[Tensors] | None = None
     ) -> tuple[Tensors, Tensor]:
@@ -127,6 +139,7 @@ class BatchLoss:
 
     def _view(self, weights: Tensors, alphas: Tensors, gates: Gates, found: tuple[Tensors, Tensor]) -> View:
         def again(w: Tensors | None = None, g: Gates | None = None, b: Tensors | None = None) -> Any:
+            self._count()
             return self._forward(
                 weights if w is None else w, gates if g is None else g, self.buffers if b is None else b
             )
@@ -136,6 +149,7 @@ class BatchLoss:
                 raise UsageError(
                     "this loss has no batch of the other half; a search loop gives it one in its outer step"
                 )
+            self._count()
             return replace(self, batch=self.partner())._forward(weights, gates, self.buffers)[1]
 
         def costs(measure: str) -> Mapping[str, Tensor]:

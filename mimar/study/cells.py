@@ -49,6 +49,13 @@ def own_random(result: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [t for t in result["trained"] if str(t["network"]).startswith("random")]
 
 
+def seconds(result: Mapping[str, Any]) -> float:
+    """Return the wall time of search and final training, in proportion, without random networks trained beside them."""
+    budget = result["budget"]
+    whole = sum(budget.values())
+    return float(result["seconds"]) * ((budget["search"] + budget["retrain"]) / whole if whole else 1.0)
+
+
 def run(cell: Cell, root: str) -> dict[str, Any]:
     """Run a cell to its end, or take what is there, and return its finished result with all trained networks."""
     import torch

@@ -158,10 +158,13 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "bnas": (Beside("pc-darts", COST, factor=0.7), RANDOM),
     "gtn": (Teaches(), RANDOM),
 }
+RULE = {"first": 2, "around": 1, "back": 2}  # the published 10, 4 and 8 of 50 epochs, for 8 and rounded up
 OWN: Mapping[str, Mapping[str, Any]] = {  # what a recipe has instead of the common options, or beside them
     "random-ws": {"candidates": 20},
     "pc-darts": {"warmup": 2},
     "gtn": {"candidates": 20},
+    "darts-es": RULE,
+    "darts-ada": RULE,
 }
 
 

@@ -199,7 +199,8 @@ def randoms(study: Study, outcomes: Outcomes) -> list[Cell]:
     """Return one random search a seed, as large as the dearest finished recipe asks; none where no recipe has finished."""
     found = []
     for seed in study.seeds:
-        results = [r for name in study.names if (r := _result(outcomes, study.cell(name, seed)))]
+        names = [name for name in study.names if not study.apart(name)]
+        results = [r for name in names if (r := _result(outcomes, study.cell(name, seed)))]
         if results:
             found.append(study.random(seed, max(map(figures.size, results))))
     return found

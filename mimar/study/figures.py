@@ -13,6 +13,7 @@ from typing import Any
 from mimar.core.errors import DataAbsentError
 from mimar.search.budget import baseline_size
 from mimar.search.finish import summary
+from mimar.study import cells
 from mimar.study.architectures import distance, free_operations, looked_up
 from mimar.study.statistics import FEWEST, compare
 
@@ -69,7 +70,7 @@ def of_recipe(ours: Seeds, randoms: Seeds, free: Free, layout: str | None) -> di
         "gap": {**spread(gaps), "by_seed": gaps},
         "cost": {
             **{key: spread(values) for key, values in spent.items()},
-            "seconds": spread([r["seconds"] for r in results]),
+            "seconds": spread([cells.seconds(r) for r in results]),
             "random_seconds": spread([_seconds(randoms[s], beside[s]["n"]) for s in pairs]),
         },
         "architectures": chosen,

@@ -241,7 +241,12 @@ def record(recipe: str) -> dict[str, Any]:
     """Return a record as `mimar.study.evidence` makes it, of made-up figures."""
     claim = claims.BeatsRandom("digits", {"epochs": 1})
     held = {"entropy_before": 1.0, "entropy_after": 0.5, "moved": True, "skips": 2}
-    own = {"supernet": held, "seconds": 1.0, "architecture": CELL}
+    own = {
+        "supernet": held,
+        "seconds": 1.0,
+        "architecture": CELL,
+        "budget": {"search": 1.0, "retrain": 1.0, "baseline": 0.0},
+    }
     ours = [{**own, "metrics": {"test_accuracy": 0.9 + s / 1000}} for s in claim.seeds]
     random = {"metrics": {"test_accuracy": 0.8, "valid_accuracy": 0.5}, "architecture": CELL}
     found = beats_random(claim, ours, [[random, random] for _ in claim.seeds])

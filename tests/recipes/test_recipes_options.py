@@ -50,7 +50,7 @@ WHERE: dict[tuple[str, str], dict[str, Any]] = {
     ("darts-es", "every"): {"epochs": 4, "back": 2},
     ("darts-es", "threshold"): {"epochs": 4},
     ("darts-plus", "skips"): {"net": CELL, "skips": 1, "epochs": 4},
-    ("darts-plus", "cell"): {"net": "s2:cells=3,channels=2", "skips": 1, "epochs": 4},
+    ("darts-plus", "cell"): {"net": "s2:cells=3,channels=2", "skips": 9, "epochs": 4},
     ("darts-plus", "stable"): {"stable": 1, "epochs": 4},
     ("darts-pt", "renormalise"): {"net": CELL},
     ("gtn", "every"): {"steps": 4, "every": 1},

@@ -21,8 +21,18 @@ from mimar.core.streams import stream
 from mimar.evaluators import Retrain
 from mimar.gradient.derive import Bench, Process, Strongest
 from mimar.gradient.hypergradient import FirstOrder, Relaxed, SingleLevel
-from mimar.gradient.regularise import AlphaDecay, Distil, LossScale, Moment, Tether, View, WeightDecay
-from mimar.gradient.relax import Adversarial, Context, Gates, Softmax
+from mimar.gradient.mix import MaxW
+from mimar.gradient.regularise import (
+    AlphaDecay,
+    Distil,
+    GeneralisationGap,
+    LossScale,
+    Moment,
+    Tether,
+    View,
+    WeightDecay,
+)
+from mimar.gradient.relax import Adversarial, Box, Context, Gates, Softmax
 from mimar.gradient.schedule import Alternate, History, Phase, Rollback, Stop
 from mimar.gradient.update import Adam
 from mimar.recipes import darts_1st
@@ -205,7 +215,7 @@ def test_a_joint_step_takes_both_gradients_from_one_pass() -> None:
 
 
 def test_the_second_copy_follows_its_formula_and_leaves_the_first_alone() -> None:
-    made = search(twin=Twin(tie=2.0), inner=Sgd(lr=0.025, momentum=0.0, clip=0.0))
+    made = search(twin=Twin(tie=2.0), hypergradient=Relaxed(1.0), inner=Sgd(lr=0.025, momentum=0.0, clip=0.0))
     state = made.start()
     loop = Loop(made, made.lab(), state)
     y = [state.group("held")[f"twin/{i}"].clone() for i in range(len(loop.shared.weights))]
@@ -218,7 +228,7 @@ def test_the_second_copy_follows_its_formula_and_leaves_the_first_alone() -> Non
     for i, (old, g) in enumerate(zip(y, slopes, strict=True)):
         wanted = old - 0.05 * ((0 if g is None else g) + 2.0 * (old - w[i]))
         assert torch.allclose(loop.held[f"twin/{i}"], wanted, atol=1e-6)
-    stored = search(twin=Twin(tie=2.0)).start()
+    stored = search(twin=Twin(tie=2.0), hypergradient=Relaxed(1.0)).start()
     assert all(torch.equal(stored.group("weights")[n], t) for n, t in search().start().group("weights").items())
 
 
@@ -246,7 +256,9 @@ def test_passes_inside_a_weight_step_are_part_of_the_cost() -> None:
     lab = one.lab()
     steps = 2 * Loop(one, lab, one.start()).shared.per_epoch
     assert attacked - plain == pytest.approx(7.0 * steps * one.batch * lab.supernet_macs)
-    assert taught - plain == pytest.approx(2.0 * steps * one.batch * lab.supernet_macs)
+    assert taught - plain == pytest.approx((2.0 * steps - 3.0) * one.batch * lab.supernet_macs)  # 0, 1, 2, 2, …
+    gap = ran(search(terms=(WeightDecay(3e-4), GeneralisationGap(0.5))))[0].json["search_cost"]
+    assert gap - plain == pytest.approx(3.0 * steps * one.batch * lab.supernet_macs)
 
 
 def test_alphas_that_never_train_rest_in_a_tuning_too() -> None:
@@ -397,17 +409,43 @@ def test_a_view_says_what_it_cannot_give() -> None:
 
 
 def test_weights_train_on_all_data_where_a_search_says_so() -> None:
-    half, all_ = (search(split=s).start() for s in ("train", "fit"))
-    assert half.json == all_.json
-    sizes = [Loop(s, s.lab(), s.start()).shared.per_epoch for s in (search(), search(split="fit"))]
+    both = (search(), search(split="fit", hypergradient=SingleLevel()))
+    sizes = [Loop(s, s.lab(), s.start()).shared.per_epoch for s in both]
     assert sizes[1] > sizes[0]
+    with pytest.raises(UsageError, match="only a single level trains on all"):
+        search(split="fit")
+    with pytest.raises(UsageError, match="no effect without a hypergradient that reads it"):
+        search(twin=Twin())
+
+
+@pytest.mark.parametrize("ask", [Stop(0), Stop(5), Rollback(0), Rollback(1)])
+def test_an_epoch_that_is_not_kept_is_refused(ask: Any) -> None:
+    with pytest.raises(UsageError, match=f"asks for epoch {ask.epoch} after epoch 2, which is not kept"):
+        ran(search(schedule=Planned(3, ((2, ask),))))
+
+
+def test_options_that_are_off_stay_off_under_every_mixer() -> None:
+    made = search(mixer=MaxW(), relaxation=Box())
+    loop = Loop(made, made.lab(), made.start())
+    loop.held["dead/body"][0] = 1.0
+    assert loop.gates().active["body"] == (False, True, True)
+    assert loop.mixed(loop.gates())["body"][0] == 0.0
+
+
+def test_a_tuning_after_phases_resumes_bit_for_bit() -> None:
+    made = search(schedule=Planned(1, phases=(Phase(settings={"decay": 81.0}),)), derivation=Slow())
+    state, _, steps = ran(made, until="done")
+    kept = next(s for s, e in steps if e.label == "tune").snapshot()
+    list(made.events(kept))
+    assert kept.json == state.json
+    assert all(torch.equal(kept.tensors[n], t) for n, t in state.tensors.items())
 
 
 def test_squares_grow_with_the_search() -> None:
     made = search(cutout=6)
     loop = Loop(made, made.lab(), made.start())
-    assert [loop._augment(e).cutout for e in (0, 1)] == [3, 6]
-    assert Loop(search(), search().lab(), search().start())._augment(0) is None
+    assert [loop.augment(e).cutout for e in (0, 1)] == [3, 6]
+    assert Loop(search(), search().lab(), search().start()).augment(0) is None
 
 
 def test_the_best_of_several_levels_by_the_holdout() -> None:

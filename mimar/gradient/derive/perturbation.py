@@ -99,15 +99,20 @@ class Perturbation:
         if self.renormalise and float(gate.sum()) != 0.0:
             gate = gate * (whole / gate.sum())
         gates[choice.name] = gate
+        gates.only(
+            choice.name, tuple(o != option and float(g) != 0.0 for o, g in zip(choice.options, gate, strict=True))
+        )
         return gates
 
     def _gates(self, bench: Bench) -> Gates:
         """Return the present gates with what is decided as one-hot or k-hot constants."""
-        found = Gates({name: gate.detach() for name, gate in bench.gates.items()})
+        active = getattr(bench.gates, "active", None)
+        found = Gates({name: gate.detach() for name, gate in bench.gates.items()}, active)
         for name, option in bench.held["fixed"].items():
             chosen = option if isinstance(option, list) else [option]
             row = [float(o in chosen) for o in bench.space[name].options]
             found[name] = torch.tensor(row).to(found[name])
+            found.active[name] = tuple(map(bool, row))  # whatever a mixer makes of a gate of zero
         return found
 
 

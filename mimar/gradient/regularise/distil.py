@@ -48,11 +48,6 @@ class Distil:
             total = total + (torch.xlogy(vote, vote) - vote * student).sum() / len(vote)
         return self.rate * self.temperature**2 * total / len(votes)
 
-    @property
-    def passes(self) -> float:
-        """What the teachers cost beside a weight step, in forward passes of one batch."""
-        return float(self.teachers) if self.rate else 0.0
-
     @torch.no_grad()
     def votes(self, view: View, weights: int, alphas: int) -> list[Tensor]:
         """Return the teachers' mean probabilities, (rows, classes) for each output; empty without teachers."""

@@ -42,11 +42,6 @@ class Adversarial:
     def __post_init__(self) -> None:
         validate(self)
 
-    @property
-    def passes(self) -> float:
-        """What the ascent costs beside a weight step, in forward passes of one batch."""
-        return 3.0 * self.steps + 1.0 if self.radius else 0.0
-
     def init(self, space: Space, rng: Rng) -> dict[str, Tensor]:
         """Return the other relaxation's alphas."""
         return self.inside.init(space, rng)
@@ -72,7 +67,7 @@ class Adversarial:
         here = worst = {name: gates[name] for name in names}
         most = -torch.inf
         for step in range(self.steps + 1):
-            with torch.enable_grad():
+            with torch.set_grad_enabled(step < self.steps):  # of the last place only the value is asked
                 leaves = {name: p.clone().requires_grad_() for name, p in here.items()}
                 value = loss(gates | leaves)
             if value.item() > most:
