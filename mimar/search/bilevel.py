@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from mimar.core.describe import LATER, NEUTRAL
 from mimar.core.errors import SpaceError, UsageError
@@ -109,11 +109,16 @@ class Bilevel:
         alphas = {name: a.to(self.device) for name, a in alphas.items()}
         state.put("alphas", alphas.keys(), alphas.values())
         values = tuple(alphas.values())
-        held = relax.keeps(self.relaxation, lab.space) | schedule.keeps(self.schedule) | self.outer.keeps(values)
-        for term in self.terms:
-            held |= regularise.keeps(term, shared.weights, values)
-        if self.twin is not None:
-            held |= self.twin.keeps(shared.weights, shared.buffers)
+        parts = [relax.keeps(self.relaxation, lab.space), schedule.keeps(self.schedule), self.outer.keeps(values)]
+        parts += [regularise.keeps(term, shared.weights, values) for term in self.terms]
+        parts += [] if self.twin is None else [self.twin.keeps(shared.weights, shared.buffers)]
+        held: dict[str, Tensor] = {}
+        for own in parts:
+            if twice := held.keys() & own.keys():
+                raise UsageError(
+                    f"two parts of {self.name} would share what they hold ({min(twice)!r}); use one of the kind"
+                )
+            held |= own
         state.put("held", held.keys(), (t.to(self.device) if t.dim() else t for t in held.values()))
         return state
 

@@ -158,8 +158,8 @@ class Loop:
 
     def entropy(self) -> float:
         """Return the entropy by which the search is judged to have moved: of the gates, or as the relaxation says."""
-        judged = getattr(self.search.relaxation, "judged", None)
-        return entropy(self.gates() if judged is None else judged(self._values(), self.lab.space), self.lab.space)
+        found = relax.judged(self.search.relaxation, self._values(), self.lab.space)
+        return entropy(self.gates() if found is None else found, self.lab.space)
 
     def mixed(self, gates: Mapping[str, Tensor]) -> Gates:
         """Return the coefficients under which these gates run the network."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -12,7 +12,6 @@ from torch import nn
 from mimar.space import OneOf
 
 Chosen = Mapping[str, Any]  # choice → option, as a run's result has it
-SETS = ("cifar10", "cifar100", "ImageNet16-120")  # rows of the table's column `test200`
 
 
 def distance(architectures: Sequence[Chosen]) -> float | None:
@@ -48,25 +47,3 @@ def free_options(model: nn.Module) -> dict[str, frozenset[str]]:
 def free_operations(chosen: Chosen, free: Mapping[str, frozenset[str]]) -> int:
     """Return how many choices of an architecture took an option without parameters."""
     return sum(str(option) in free.get(name, ()) for name, option in chosen.items())
-
-
-def looked_up(architectures: Iterable[Chosen]) -> dict[str, list[float]]:
-    """Return the test accuracies (%, 200 epochs) of NAS-Bench-201 cells on the table's three data sets.
-
-    Raises DataAbsentError, saying where to get it, when the table is not on this machine.
-    """
-    import numpy as np
-
-    from mimar.study.lookup import EDGES, OPERATIONS
-    from mimar.tasks import locate
-
-    with np.load(locate.find("nas/nasbench201.npz"), allow_pickle=False) as table:
-        rows = {tuple(cell): i for i, cell in enumerate(table["cell"].tolist())}
-        tests = table["test200"]
-    found: dict[str, list[float]] = {name: [] for name in SETS}
-    for architecture in architectures:
-        edges = {name.rpartition("/")[2]: str(option) for name, option in architecture.items()}  # in any order
-        row = rows[tuple(OPERATIONS.index(edges[e]) for e in EDGES)]
-        for name, values in zip(SETS, tests, strict=True):
-            found[name].append(float(values[row]))
-    return found

@@ -66,11 +66,17 @@ def run(cell: Cell, root: str) -> dict[str, Any]:
     folder = Path(root) / cell.folder
     if not (folder / "result.json").exists():
         search(cell).run(folder, resume=runs.is_run(folder))
+    return read(folder)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Return the finished result of a cell from its files, with all trained networks."""
+    from mimar import runs
+
     with runs.open_run(folder) as store:
-        events = store.events()
+        trained = [e for e in store.events() if e.get("event") == "trained"]
         result = json.loads(store.read("result.json"))
-    trained = [e for e in events if e.get("event") == "trained"]
-    return {**result, "trained": trained, "versions": store.header["versions"]}
+        return {**result, "trained": trained, "versions": store.header["versions"]}
 
 
 def run_all(

@@ -6,7 +6,6 @@ which passes it on once, so that every cell saves; a killed parent takes its cel
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import signal
@@ -17,7 +16,6 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from mimar import runs
 from mimar.core.errors import MimarError
 from mimar.study import cells
 from mimar.study.cells import Cell
@@ -114,10 +112,7 @@ class Crew:
 def _taken(cell: Cell, root: Path) -> Outcome:
     """Return the outcome of a finished cell, from its files."""
     try:
-        with runs.open_run(root / cell.folder) as store:
-            trained = [e for e in store.events() if e.get("event") == "trained"]
-            result = json.loads(store.read("result.json"))
-            return Outcome({**result, "trained": trained, "versions": store.header["versions"]})
+        return Outcome(cells.read(root / cell.folder))
     except (MimarError, ValueError) as error:
         return Outcome(None, sentence(error, root))
 

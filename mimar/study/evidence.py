@@ -18,17 +18,16 @@ from typing import Any
 from mimar import recipes, runs
 from mimar.core.describe import PART, describe, digest
 from mimar.core.errors import DataAbsentError, UsageError, nearest
-from mimar.search.budget import baseline_size
 from mimar.search.finish import summary
 from mimar.study import cells, lookup
 from mimar.study.cells import Cell
 from mimar.study.claims import CLAIMS, BeatsRandom, Beside, Claim, NearUnroll, Teaches, options
+from mimar.study.figures import MOST_UNMOVED, size
 from mimar.study.statistics import Comparison, compare
 
 FOLDER = Path("evidence")
 WORK = Path("runs") / "evidence"
 FAMILY = Path("runs") / "family"
-MOST_UNMOVED = 0.25  # of the seeds
 
 Tell = Callable[[str], None]
 Results = Sequence[dict[str, Any]]
@@ -139,10 +138,6 @@ def _sides(name: str, claim: Beside) -> tuple[list[Cell], list[Cell]]:
     return both[0], both[1]
 
 
-def _size(result: dict[str, Any]) -> int:
-    return baseline_size(result["budget"]["search"], result["budget"]["retrain"])
-
-
 def _randoms(claims: Sequence[tuple[str, Any]], found: Found) -> list[Cell]:
     """Return one random search a task and seed, as large as the dearest recipe asks; cheaper ones take its beginning.
 
@@ -153,7 +148,7 @@ def _randoms(claims: Sequence[tuple[str, Any]], found: Found) -> list[Cell]:
         if isinstance(claim, BeatsRandom) and not cells.lasting(name):
             for cell in _searches(name, claim):
                 key = (claim.task, cell.options["seed"])
-                needed[key] = (max(_size(found[cell]), needed.get(key, (0, claim))[0]), claim)
+                needed[key] = (max(size(found[cell]), needed.get(key, (0, claim))[0]), claim)
     same = ("net", "retrain", "device")
     return [
         Cell("random", {"task": t, "seed": s, "networks": n} | {k: c.options[k] for k in same if k in c.options})
@@ -181,7 +176,7 @@ def _both(name: str, claim: BeatsRandom, found: Found, randoms: Found) -> tuple[
     if cells.lasting(name):
         return ours, [cells.own_random(r) for r in ours]
     by_seed = {c.options["seed"]: r for c, r in randoms.items() if c.options["task"] == claim.task}
-    return ours, [by_seed[s]["trained"][: _size(r)] for s, r in zip(claim.seeds, ours, strict=True)]
+    return ours, [by_seed[s]["trained"][: size(r)] for s, r in zip(claim.seeds, ours, strict=True)]
 
 
 def beats_random(claim: BeatsRandom, ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
@@ -216,12 +211,10 @@ def beats_random(claim: BeatsRandom, ours: Results, randoms: Sequence[Results]) 
 
 def _table(ours: Results, randoms: Sequence[Results]) -> dict[str, Any]:
     """Return what the real NAS-Bench-201 says of the derived and the random cells (CIFAR-10 test, 200 epochs, %)."""
-    if any(len(r["architecture"]) != len(lookup.EDGES) for r in ours):
-        return {"absent": "no table knows these cells"}
     try:
-        derived = lookup.nasbench201(r["architecture"] for r in ours)
-        drawn = lookup.nasbench201(t["architecture"] for networks in randoms for t in networks)
-    except DataAbsentError as error:
+        derived = lookup.nasbench201(r["architecture"] for r in ours)["cifar10"]
+        drawn = lookup.nasbench201(t["architecture"] for networks in randoms for t in networks)["cifar10"]
+    except (DataAbsentError, UsageError) as error:
         return {"absent": str(error)}
     spread = {"mean": statistics.fmean(derived), "std": statistics.stdev(derived)}
     return {"derived": derived, **spread, "random_mean": statistics.fmean(drawn), "marks": lookup.MARKS}

@@ -13,8 +13,8 @@ from typing import Any
 from mimar.core.errors import DataAbsentError
 from mimar.search.budget import baseline_size
 from mimar.search.finish import summary
-from mimar.study import cells
-from mimar.study.architectures import distance, free_operations, looked_up
+from mimar.study import cells, lookup
+from mimar.study.architectures import distance, free_operations
 from mimar.study.statistics import FEWEST, compare
 
 MOST_UNMOVED = 0.25  # of the seeds
@@ -169,6 +169,8 @@ def _table(architectures: Sequence[Mapping[str, Any]], layout: str | None) -> di
     if layout != "nasbench201" or not architectures:
         return None
     try:
-        return {name: {**spread(values), "by_seed": values} for name, values in looked_up(architectures).items()}
+        return {
+            name: {**spread(values), "by_seed": values} for name, values in lookup.nasbench201(architectures).items()
+        }
     except DataAbsentError:
         return None

@@ -32,7 +32,7 @@ from mimar.gradient.regularise import (
     View,
     WeightDecay,
 )
-from mimar.gradient.relax import Adversarial, Box, Context, Gates, Softmax
+from mimar.gradient.relax import Adversarial, Box, Context, Gates, PathDrop, Softmax, SparseNoisy, entropy
 from mimar.gradient.schedule import Alternate, History, Phase, Rollback, Stop
 from mimar.gradient.update import Adam
 from mimar.recipes import darts_1st
@@ -422,6 +422,18 @@ def test_weights_train_on_all_data_where_a_search_says_so() -> None:
 def test_an_epoch_that_is_not_kept_is_refused(ask: Any) -> None:
     with pytest.raises(UsageError, match=f"asks for epoch {ask.epoch} after epoch 2, which is not kept"):
         ran(search(schedule=Planned(3, ((2, ask),))))
+
+
+def test_two_parts_that_would_share_a_memory_are_refused() -> None:
+    with pytest.raises(UsageError, match="would share what they hold"):
+        search(terms=(Distil(every=1), Distil(every=2))).start()
+
+
+def test_a_decorator_does_not_hide_how_a_search_is_judged() -> None:
+    made = search(relaxation=PathDrop(SparseNoisy()))
+    loop = Loop(made, made.lab(), made.start())
+    loop.held["tau"].fill_(0.01)  # cold gates, and alphas that have not moved
+    assert loop.entropy() > 0.999 > entropy(loop.gates(), loop.lab.space)
 
 
 def test_options_that_are_off_stay_off_under_every_mixer() -> None:

@@ -19,7 +19,7 @@ from mimar.core.errors import RunError, UsageError
 from mimar.evaluators import Retrain
 from mimar.nets import named
 from mimar.runs.lock import Lock
-from mimar.study import architectures, compare, figures, page
+from mimar.study import architectures, compare, figures, lookup, page
 from mimar.study.compare import Study
 from mimar.study.crew import Outcome
 
@@ -143,7 +143,7 @@ def test_what_has_no_parameters_is_counted_not_named() -> None:
 
 def test_the_table_knows_three_data_sets(needs_data: Callable[[str], Path]) -> None:
     needs_data("nas/nasbench201.npz")
-    found = architectures.looked_up([SKIPS, dict(sorted(BEST.items(), reverse=True))])
+    found = lookup.nasbench201([SKIPS, dict(sorted(BEST.items(), reverse=True))])
     assert list(found) == ["cifar10", "cifar100", "ImageNet16-120"]
     assert [values[0] for values in found.values()] == pytest.approx([54.30, 15.61, 16.32], abs=0.01)
     assert found["cifar10"][1] == pytest.approx(94.37, abs=0.01)

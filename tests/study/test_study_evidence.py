@@ -57,10 +57,13 @@ def test_the_table_knows_the_collapse(needs_data: Callable[[str], Path]) -> None
     needs_data("nas/nasbench201.npz")
     best = dict(zip(ARCHITECTURE, ["nor_conv_3x3"] * 3 + ["skip_connect", "nor_conv_3x3", "nor_conv_1x1"], strict=True))
     shuffled = dict(sorted(best.items(), reverse=True))  # JSON sorts keys: the order must not matter
-    collapse, optimum, again = lookup.nasbench201([ARCHITECTURE, best, shuffled])
+    collapse, optimum, again = lookup.nasbench201([ARCHITECTURE, best, shuffled])["cifar10"]
     assert again == optimum
     assert collapse == pytest.approx(lookup.MARKS["all-skip collapse"], abs=0.01)
     assert optimum == pytest.approx(lookup.MARKS["best cell"], abs=0.01)
+    untied = {f"cell{i}/{name}": option for i in range(3) for name, option in ARCHITECTURE.items()}
+    with pytest.raises(UsageError, match="six edges .* got 18 choices"):
+        lookup.nasbench201([untied])
 
 
 def test_every_record_belongs_to_its_recipe() -> None:

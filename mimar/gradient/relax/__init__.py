@@ -9,7 +9,7 @@ from mimar.gradient.relax.fair_rounds import FairRounds
 from mimar.gradient.relax.group_dropout import GroupDropout
 from mimar.gradient.relax.gumbel import Gumbel
 from mimar.gradient.relax.gumbel_hard import GumbelHard
-from mimar.gradient.relax.parts import Alphas, Context, Gates, Relaxation, entropy, keeps, relaxed, settle
+from mimar.gradient.relax.parts import Alphas, Context, Gates, Relaxation, entropy, judged, keeps, relaxed, settle
 from mimar.gradient.relax.path_drop import PathDrop
 from mimar.gradient.relax.perturbed import Perturbed
 from mimar.gradient.relax.sampling import concrete_log_density
@@ -40,6 +40,7 @@ __all__ = [
     "Start",
     "concrete_log_density",
     "entropy",
+    "judged",
     "keeps",
     "relaxed",
     "settle",

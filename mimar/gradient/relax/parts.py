@@ -63,6 +63,12 @@ def settle(part: Relaxation, alphas: dict[str, Tensor], before: Alphas, ctx: Con
         own(alphas, before, ctx)
 
 
+def judged(part: Relaxation, alphas: Alphas, space: Space) -> Gates | None:
+    """Return the gates by which a search is judged to have moved, where a relaxation or one inside it says so."""
+    own, inside = getattr(part, "judged", None), getattr(part, "inside", None)
+    return own(alphas, space) if own else None if inside is None else judged(inside, alphas, space)
+
+
 def drawn(ctx: Context, part: object) -> torch.Generator:
     """Return the context's stream; raises ValueError where there is none to draw from."""
     if ctx.rng is None:

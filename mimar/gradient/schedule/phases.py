@@ -61,9 +61,9 @@ class Stage:
 class Phases:
     """The epochs of the schedule `plan` cut into `stages`, each with what trains in it.
 
-    A stage ends at the epoch nearest to its share, and has one epoch at least. The learning rate runs through the plan's whole curve within every
-    stage, as if each were a run of its own; everything else is the plan's, alpha steps included. Raises UsageError
-    without stages, with fewer epochs than stages, or where the plan has phases already.
+    A stage ends at the epoch nearest to its share, and has one epoch at least. The learning rate runs through the plan's
+    whole curve within every stage, as if each were a run of its own; everything else is the plan's, alpha steps included.
+    Raises UsageError without stages, with fewer epochs than stages, or where the plan has phases already.
     Source: DASS (Mousavi et al., 2022): weights densely (100 epochs), scores of a pruned network (50), the weights that
     are left (100).
     """
