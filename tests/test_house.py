@@ -21,24 +21,24 @@ import mimar
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mimar"
 BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions.md
-    "core": 1000,
+    "core": 1300,
     "kernels": 1900,
-    "space": 2100,
+    "space": 3800,
     "runs": 1050,
     "nets": 4000,
     "supernet": 1800,
     "tasks": 2500,
     "objectives": 900,
-    "predictors": 1000,
+    "predictors": 1500,
     "gradient": 5000,
-    "strategies": 2000,
-    "evaluators": 1500,
-    "schedulers": 600,
-    "search": 2300,
-    "report": 1350,
-    "study": 2600,
-    "cli": 1350,
-    "testing": 1800,
+    "strategies": 4500,
+    "evaluators": 4500,
+    "schedulers": 900,
+    "search": 4000,
+    "report": 1500,
+    "study": 4200,
+    "cli": 1600,
+    "testing": 2200,
 }
 ROOMS = {*BUDGET, "recipes"}
 TORCH_BRINGS = {"torch", "functorch", "torchgen", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}

@@ -12,10 +12,13 @@ import typer
 
 from mimar import recipes
 from mimar.cli.options import options, parse
-from mimar.core.errors import MimarError, UsageError
+from mimar.core.errors import MimarError, UsageError, nearest
+from mimar.evaluators import benchmarks
+from mimar.runs.files import write_atomic
 from mimar.search.lab import DEFAULT_TASK, checked_device
 from mimar.study import compare, page
 from mimar.study.compare import RANDOM, SHARED, Study
+from mimar.study.contest import ALWAYS, Arm, Contest
 
 
 def study(words: Iterable[str], *, task: str | None, net: str | None, seeds: int, device: str) -> Study:
@@ -65,6 +68,9 @@ def _head(word: str) -> str:
 
 def run(words: Sequence[str], out: Path | None, *, workers: int, json: bool, **flags: Any) -> None:
     """Run the study, or go on with it, and tell its table; raises MimarError where cells failed, and on Ctrl-C."""
+    if benchmarks.is_benchmark(flags["task"]):
+        contested(words, out, workers=workers, json=json, **flags)
+        return
     wanted = study(words, **flags)
     folder = out or Path("runs") / wanted.home
     try:
@@ -76,6 +82,60 @@ def run(words: Sequence[str], out: Path | None, *, workers: int, json: bool, **f
         first = f"{failed[0]['recipe']}, seed {failed[0]['seed']}: {failed[0]['why']}"
         cells = f"{len(failed)} cells failed, the first is" if len(failed) > 1 else "a cell failed:"
         raise MimarError(f"{cells} {first}; the same command tries again")
+
+
+def contest(words: Iterable[str], *, task: str, net: str | None, seeds: int, device: str) -> Contest:
+    """Return the contest on a table that the words ask for; a recipe may come again with a variant's options.
+
+    "RECIPE:key=value" is for one recipe; "RECIPE@LABEL" is a second arm of it, with options of its own.
+    """
+    if net is not None:
+        raise UsageError(f"a benchmark table has a space of its own: leave out --net {net}")
+    if device != "cpu":
+        raise UsageError("a benchmark table is looked up on the CPU: leave out --device")
+    words = list(words)
+    labels = [_label(word) for word in words if "=" not in word]
+    if not labels:
+        raise UsageError("a comparison needs at least one recipe; see `mimar list recipes`")
+    given: dict[str, list[str]] = {}
+    for word in (w for w in words if "=" in w):
+        key, equals, text = word.partition("=")
+        owner, _, key = key.rpartition(":")
+        given.setdefault(_label(owner) if owner else "", []).append(f"{key}{equals}{text}")
+    common = given.pop("", [])
+    labels = [*(label for label in ALWAYS if label not in labels), *labels]
+    labels.sort(key=lambda label: label != ALWAYS[0])
+    for owner in given:
+        if owner not in labels:
+            raise UsageError(f"options for a recipe that is not compared: {nearest(owner, labels, kind='recipe')}")
+    arms = []
+    for label in labels:
+        name = label.partition("@")[0]
+        arms.append(Arm(label, name, _parsed(name, common, given.get(label, []), len(labels))))
+    return Contest(tuple(arms), task, seeds)
+
+
+def _label(word: str) -> str:
+    name, at, label = word.partition("@")
+    return _recipe(name) + at + label
+
+
+def contested(words: Sequence[str], out: Path | None, *, workers: int, json: bool, **flags: Any) -> None:
+    """Run a contest on a table, or go on with it, and tell its table."""
+    from mimar.study import contest as contests
+    from mimar.study import contest_figures, contest_page
+
+    wanted = contest(words, **flags)
+    folder = out or Path("runs") / wanted.home
+    try:
+        runs = contests.run(wanted, folder, workers=workers, tell=lambda text: typer.echo(text, err=True))
+    except KeyboardInterrupt:
+        raise MimarError(f"saved; continue with: {_again(words, out, workers, flags)}") from None
+    found = contest_figures.figures(wanted, runs)
+    write_atomic(folder / contests.FIGURES, text_of.dumps(found, indent=1, sort_keys=True) + "\n")
+    write_atomic(folder / contests.PAGE, contest_page.html(found))
+    told_text = f"{contest_page.told(found)}\npage: {folder / contests.PAGE}"
+    typer.echo(text_of.dumps({**found, "out": str(folder)}, sort_keys=True) if json else told_text)
 
 
 def _again(words: Sequence[str], out: Path | None, workers: int, flags: dict[str, Any]) -> str:

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import math
-import types
-import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Any, Literal, Union
+from typing import Any
 
 from mimar.core.errors import UsageError, nearest
-from mimar.core.ranges import fits, hints, spell
+from mimar.core.ranges import hints, spell
+from mimar.core.reading import alternatives, read
 
 RESERVED = ("net", "task", "seed", "device", "baseline")
 FLAGS = (*RESERVED, "out", "seeds", "workers", "json", "debug")
-WORDS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
-ABSENT = object()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +28,14 @@ class Option:
     default: Any
 
     def __str__(self) -> str:
-        shown = "none" if self.default is None else str(self.default)
-        return f"{self.name}={shown}  ({spell(self.hint)})"
+        return f"{self.name}={self.shown}  ({spell(self.hint)})"
+
+    @property
+    def shown(self) -> str:
+        """The default as it would be written."""
+        if isinstance(self.default, tuple):
+            return ",".join(map(str, self.default))
+        return "none" if self.default is None else str(self.default)
 
 
 def options(function: Callable[..., Any]) -> list[Option]:
@@ -80,15 +82,6 @@ def pairs(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def value(name: str, text: str, hint: Any) -> Any:
-    """Return `text` read as the annotation `hint` says; raises UsageError with what is allowed."""
-    for kind in _alternatives(hint):
-        found = _read(text, kind)
-        if found is not ABSENT and fits(found, kind):
-            return found
-    raise UsageError(f"{name} is {text!r}; it must be {spell(hint)}")
-
-
 def _values(given: Mapping[str, str], known: Mapping[str, Option], listed: list[Option], owner: str) -> dict[str, Any]:
     """Read each of `given` for an option of `known`; what is dotted goes to the part that the option holds."""
     nested: dict[str, dict[str, str]] = {}
@@ -100,11 +93,11 @@ def _values(given: Mapping[str, str], known: Mapping[str, Option], listed: list[
             raise UsageError(nearest(f"{owner}{key}", [f"{owner}{o.name}" for o in listed], kind="option"))
         if rest:
             nested.setdefault(head, {})[rest] = text
-        elif part is not None and not (text.lower() == "none" and type(None) in _alternatives(known[head].hint)):
+        elif part is not None and not (text.lower() == "none" and type(None) in alternatives(known[head].hint)):
             first = fields(part)[0]
             raise UsageError(f"{owner}{key} is a part: set its fields, as in {owner}{key}.{first.name}={first.default}")
         else:
-            found[key] = value(f"{owner}{key}", text, known[head].hint)
+            found[key] = read(f"{owner}{key}", text, known[head].hint)
     for head, inside in nested.items():
         if head in found:
             raise UsageError(f"{owner}{head} is given as none and with fields: give one of them")
@@ -123,7 +116,7 @@ def _part(option: Option) -> Any:
     """Return the part that an option holds by default, or None where it holds a plain value."""
     if dataclasses.is_dataclass(option.default) and not isinstance(option.default, type):
         return option.default
-    kinds = [kind for kind in _alternatives(option.hint) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
+    kinds = [kind for kind in alternatives(option.hint) if isinstance(kind, type) and dataclasses.is_dataclass(kind)]
     return kinds[0]() if kinds else None
 
 
@@ -132,39 +125,3 @@ def _flat(option: Option) -> list[Option]:
     if part is None:
         return [option]
     return [dataclasses.replace(o, name=f"{option.name}.{o.name}") for o in fields(part)]
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """Return the members of a union, words before numbers before text, so that the narrowest one reads first."""
-    if typing.get_origin(hint) not in (Union, types.UnionType):
-        return (hint,)
-    members = [m for member in typing.get_args(hint) for m in _alternatives(member)]
-    return tuple(sorted(members, key=lambda m: _base(m) is str))
-
-
-def _base(hint: Any) -> Any:
-    return _base(typing.get_args(hint)[0]) if typing.get_origin(hint) is Annotated else hint
-
-
-def _read(text: str, hint: Any) -> Any:
-    """Return `text` as one plain kind of value, or ABSENT where it is none."""
-    base, low = _base(hint), text.lower()
-    origin, args = typing.get_origin(base), typing.get_args(base)
-    if origin is Literal:
-        return next((a for a in args if str(a).lower() == low), ABSENT)
-    if origin is tuple:
-        parts = [_read(part.strip(), args[0]) for part in text.split(",") if part.strip()]
-        return ABSENT if any(p is ABSENT or not fits(p, args[0]) for p in parts) else tuple(parts)
-    if base is type(None):
-        return None if low == "none" else ABSENT
-    if base is bool:
-        return WORDS.get(low, ABSENT)
-    if base is str:
-        return text
-    if base in (int, float):
-        try:
-            number = base(text)
-        except ValueError:
-            return ABSENT
-        return number if math.isfinite(number) else ABSENT
-    return ABSENT

@@ -1,5 +1,38 @@
-"""Costs of an architecture (MACs, parameters, latency), penalties, constraints and Pareto fronts."""
+"""Costs of an architecture (MACs, parameters, latency), objectives, limits and Pareto fronts."""
 
+from mimar.objectives.aims import (
+    AbsoluteReward,
+    Best,
+    Objective,
+    Potential,
+    Power,
+    Tangent,
+    Vector,
+    WeightedProduct,
+    aim,
+)
 from mimar.objectives.costs import option_costs
+from mimar.objectives.limits import Limit, limit
+from mimar.objectives.pareto import crowding, dominates, front, hypervolume, order, ranks, utilities
 
-__all__ = ["option_costs"]
+__all__ = [
+    "AbsoluteReward",
+    "Best",
+    "Limit",
+    "Objective",
+    "Potential",
+    "Power",
+    "Tangent",
+    "Vector",
+    "WeightedProduct",
+    "aim",
+    "crowding",
+    "dominates",
+    "front",
+    "hypervolume",
+    "limit",
+    "option_costs",
+    "order",
+    "ranks",
+    "utilities",
+]

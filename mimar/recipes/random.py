@@ -1,15 +1,16 @@
 """Random search with full training: the baseline that every result has to beat.
 
 Architectures are drawn independently from the space, each is trained from scratch by the same recipe as everything
-else, and the one with the best holdout accuracy is the result.
+else (or looked up in a benchmark table), and the one with the best holdout accuracy is the result.
 """
 
 from torch import nn
 
 from mimar.core.paper import Paper
-from mimar.core.ranges import Count, Whole
+from mimar.core.ranges import Count, Positive, Whole
 from mimar.evaluators import Retrain
-from mimar.search import AskTell
+from mimar.evaluators.table import Table
+from mimar.search import AskTell, Trials
 from mimar.strategies import Random
 from mimar.tasks import Task
 
@@ -27,17 +28,21 @@ TIER = "unit"
 def recipe(
     *,
     net: nn.Module | str | None = None,
-    task: Task | str | None = None,
+    task: Task | Table | str | None = None,
     seed: int = 0,
     device: str = "cpu",
     baseline: Whole | None = None,
-    networks: Count = 8,
+    queries: Count | None = None,
+    seconds: Positive | None = None,
+    trials: Trials = Trials(),
     retrain: Retrain = Retrain(),
 ) -> AskTell:
     return AskTell(
         name="random",
         strategy=Random(),
-        networks=networks,
+        queries=queries,
+        seconds=seconds,
+        trials=trials,
         retrain=retrain,
         net=net,
         task=task,

@@ -21,7 +21,7 @@ svg text{{font-family:{_FONT};fill:var(--ink)}}svg text.soft{{fill:var(--soft)}}
 .arrow.trunk{{fill:var(--soft)}}.arrow.collects{{fill:var(--soft)}}
 .halo{{paint-order:stroke;stroke:var(--ground);stroke-width:4px;stroke-linejoin:round}}.arrow{{stroke:none}}
 """ + "".join(
-    f"svg text.s{k},.dot.s{k},.arrow.s{k}{{fill:var(--c{k})}}.line.s{k},.pill.s{k},.edge.s{k}{{stroke:var(--c{k})}}"
+    f"svg text.s{k},.dot.s{k},.arrow.s{k},.band.s{k}{{fill:var(--c{k})}}.line.s{k},.pill.s{k},.edge.s{k}{{stroke:var(--c{k})}}"
     for k in range(8)
 )
 _NIGHT = "@media screen and (prefers-color-scheme:dark)"

@@ -7,5 +7,6 @@ from mimar.search.oneshot import OneShot
 from mimar.search.result import Result
 from mimar.search.run import run
 from mimar.search.teach import Teach
+from mimar.search.trials import Trials
 
-__all__ = ["AskTell", "Bilevel", "Levels", "OneShot", "Result", "Teach", "run"]
+__all__ = ["AskTell", "Bilevel", "Levels", "OneShot", "Result", "Teach", "Trials", "run"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -173,12 +173,16 @@ def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:
         yield from close(search, lab, state, trained[0], trained[1:], budget)
 
 
+Keep = Callable[[Mapping[str, Any]], bool]
+
+
 def train(
-    search: Finishing, lab: Lab, state: State, label: str, chosen: Architecture, *, networks: int, keep: bool
+    search: Finishing, lab: Lab, state: State, label: str, chosen: Architecture, *, networks: int, keep: bool | Keep
 ) -> Iterator[Event]:
     """Train one network of the state's list "trained", where it was left.
 
-    `keep`: its tensors are kept under "final/" if its score on the holdout is the best of those that ask for it.
+    `keep`: its tensors are kept under "final/" if its score on the holdout is the best of those that ask for it; or a
+    function of its record that decides.
     """
     ours = label.startswith("derived")
     caption = "retrain" if ours else f"random {int(label.split('-')[1]) + 1} of {networks}"
@@ -192,17 +196,28 @@ def train(
     yield Step(phase, caption, 1, 1, boundary=True)
 
 
-def _note(lab: Lab, state: State, found: dict[str, Any], keep: bool) -> None:
+def _note(lab: Lab, state: State, found: dict[str, Any], keep: bool | Keep) -> None:
     """Close one training: note its figures, keep the tensors where they count, clear the rest."""
-    value = score(lab, found)
-    if keep and value > state.json.get("kept", -math.inf):
-        state.json["kept"] = value
+    if keep(found) if callable(keep) else keep and _best_yet(lab, state, found):
         net = state.group("net")
         state.drop("final")
         state.put("final", net.keys(), (t.clone() for t in net.values()))
     state.json["trained"].append({k: found[k] for k in ("network", "architecture", "metrics", "budget")})
+    drop(state)
+
+
+def _best_yet(lab: Lab, state: State, found: dict[str, Any]) -> bool:
+    value = score(lab, found)
+    if value <= state.json.get("kept", -math.inf):
+        return False
+    state.json["kept"] = value
+    return True
+
+
+def drop(state: State) -> None:
+    """Clear what a training left: the next one begins anew."""
     state.json["training"] = {}
-    state.drop("net")
+    state.drop("net", "weights", "buffers", "momentum")
 
 
 def close(
@@ -212,8 +227,9 @@ def close(
     winner: dict[str, Any],
     randoms: list[dict[str, Any]],
     budget: dict[str, float],
+    more: Mapping[str, Any] | None = None,
 ) -> Iterator[Event]:
-    """Yield the result as JSON: a function of recipe, seed and machine, without times and paths."""
+    """Yield the result as JSON: a function of recipe, seed and machine, without times and paths. `more` joins it."""
     found = {
         "recipe": search.name,
         "task": lab.caption,
@@ -225,6 +241,7 @@ def close(
         "inputs": lab.data.statistics() if hasattr(lab.data, "statistics") else None,
         "supernet": state.json.get("supernet", {}),
         "budget": budget,
+        **(more or {}),
     }
     yield Record({"event": "finished", "result": found})
     state.json.update(phase="done", result=found)

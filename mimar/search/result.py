@@ -15,7 +15,8 @@ from mimar.space import Architecture
 class Result:
     """The outcome of a search.
 
-    `architecture`; `model`: a plain trained nn.Module in evaluation mode; `metrics`: {test_accuracy, valid_accuracy,
+    `architecture`; `model`: a plain trained nn.Module in evaluation mode, None
+    where the figures come from a table; `metrics`: {test_accuracy, valid_accuracy,
     params, macs, …}, accuracies as fractions; `baseline`: {"random": {n, best, mean, std}}, `best` being the test
     accuracy of the random network with the best holdout accuracy; `data`: all of it as the run's JSON; `seconds`: wall
     time over all sittings; `run`: the folder, or None; `warnings`: what went wrong on the way, as that the gates did not
@@ -23,7 +24,7 @@ class Result:
     """
 
     architecture: Architecture
-    model: nn.Module
+    model: nn.Module | None
     metrics: dict[str, float]
     baseline: dict[str, Any]
     data: dict[str, Any] = field(repr=False)

@@ -24,6 +24,7 @@ from mimar.core.state import State
 from mimar.evaluators.train import network
 from mimar.kernels import native, table
 from mimar.search.finish import architecture
+from mimar.search.ground import TableLab
 from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
 
@@ -50,7 +51,7 @@ class Search(Protocol):
 
     def events(self, state: State) -> Iterator[Event]: ...
 
-    def lab(self) -> Lab: ...
+    def lab(self) -> Lab | TableLab: ...
 
 
 def header(search: Search, command: str = "") -> dict[str, Any]:
@@ -217,16 +218,17 @@ def _stored(search: Search, store: runs.Store, fresh: State | None, tell: Progre
         if interrupts.pending:
             raise KeyboardInterrupt
     found = _result(search, state, state.json["result"], spent + time.monotonic() - begun, str(store.folder))
-    store.write(
-        "model.safetensors", safetensors.torch.save({n: t.contiguous() for n, t in state.group("final").items()})
-    )
+    if found.model is not None:
+        kept = {n: t.contiguous() for n, t in state.group("final").items()}
+        store.write("model.safetensors", safetensors.torch.save(kept))
     store.write("result.json", found.to_json() + "\n")
     return found
 
 
 def _result(search: Search, state: State, data: dict[str, Any], seconds: float, folder: str | None) -> Result:
-    chosen = architecture(data["architecture"])
-    model = network(search.lab().final, chosen, state.group("final"))
+    chosen, final = architecture(data["architecture"]), state.group("final")
+    lab = search.lab()
+    model = network(lab.final, chosen, final) if isinstance(lab, Lab) else None
     return Result(chosen, model, data["metrics"], data["baseline"], data, seconds, folder)
 
 

@@ -14,6 +14,7 @@ from mimar.space.known import FREE, Residual
 from mimar.space.modules import EXECUTION, Execution, OneOf, SomeOf, joined, total
 from mimar.space.space import Space
 from mimar.space.structures import Darts, NasBench201, Structure
+from mimar.space.trial import Measurement, Proposal, Trial, judged
 from mimar.space.walk import of
 
 __all__ = [
@@ -33,18 +34,22 @@ __all__ = [
     "Execution",
     "Genotype",
     "Graphs",
+    "Measurement",
     "NasBench201",
     "OneOf",
+    "Proposal",
     "Residual",
     "SomeOf",
     "Space",
     "Structure",
+    "Trial",
     "darts",
     "darts_choices",
     "edge_operations",
     "hamming",
     "hausdorff",
     "joined",
+    "judged",
     "modules",
     "nasbench201",
     "of",

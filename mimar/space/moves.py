@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import torch
-
+from mimar.core.streams import Draws, below, uniforms
 from mimar.space import counting
 from mimar.space.architecture import Architecture
 from mimar.space.choice import Choice, Value
 
 if TYPE_CHECKING:
+    import torch
+
     from mimar.space.space import Space
 
 FILLINGS = 64  # more ways than this to fill newly active choices are represented by their first options
@@ -46,18 +47,18 @@ def _fillings(space: Space, values: dict[str, Value], made: dict[str, Value], in
     yield Architecture.trusted(made)
 
 
-def mutate(space: Space, arch: Architecture, rng: torch.Generator) -> Architecture:
+def mutate(space: Space, arch: Architecture, rng: torch.Generator | Draws) -> Architecture:
     """Return a random architecture one decision away; any other one where constraints forbid all of these."""
     movable = [name for name in arch if space[name].count > 1]
     for _ in range(TRIES if movable else 0):
-        which, where = torch.rand(2, dtype=torch.float64, generator=rng).tolist()
+        which, where = uniforms(rng, 2)
         name = movable[int(which * len(movable))]
         other = space.complete({**arch, name: _other(space[name], arch[name], where)}, space.filler(rng))
         if other != arch and space.allows(other):
             return other
     near = neighbours(space, arch)
     if near:
-        return near[int(torch.randint(len(near), (), generator=rng))]
+        return near[below(rng, len(near))]
     small = counting.count(space.ordered) <= SEARCHED
     return next((other for other in (space.enumerate() if small else ()) if other != arch), arch)
 
@@ -69,10 +70,10 @@ def _other(choice: Choice, value: Value, u: float) -> Value:
     return others[int(u * len(others))]
 
 
-def crossover(space: Space, a: Architecture, b: Architecture, rng: torch.Generator) -> Architecture:
+def crossover(space: Space, a: Architecture, b: Architecture, rng: torch.Generator | Draws) -> Architecture:
     """Return a valid child of two architectures, or one of them when constraints forbid every child tried."""
     for _ in range(TRIES):
-        coins = torch.rand(len(space.ordered), dtype=torch.float64, generator=rng).tolist()
+        coins = uniforms(rng, len(space.ordered))
         mixed: dict[str, Value] = {}
         for choice, coin in zip(space.ordered, coins, strict=True):
             first, second = (a, b) if coin < 0.5 else (b, a)
@@ -81,4 +82,4 @@ def crossover(space: Space, a: Architecture, b: Architecture, rng: torch.Generat
         child = space.complete(mixed, space.filler(rng))
         if space.allows(child):
             return child
-    return a if float(torch.rand((), generator=rng)) < 0.5 else b
+    return a if uniforms(rng, 1)[0] < 0.5 else b

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mimar.core.errors import SpaceError, nearest
-from mimar.core.streams import Rng, generator
+from mimar.core.streams import Draws, Rng, source, uniforms
 from mimar.space import counting, encoding, moves
 from mimar.space.architecture import Architecture
 from mimar.space.choice import Choice, Value, holds
@@ -114,10 +114,10 @@ class Space:
     def sample(self, rng: Rng) -> Architecture:
         """Draw an architecture: each active choice, parents first, by its prior; constraints by rejection.
 
-        Every attempt consumes one number per choice from `rng`, so streams stay aligned whatever is active. Raises
+        Every attempt consumes one number per choice from a generator, so streams stay aligned whatever is active. Raises
         SpaceError when no attempt out of 1,000 satisfies the constraints.
         """
-        rng = generator(rng)
+        rng = source(rng)
         for _ in range(TRIES):
             arch = self.complete({}, self.filler(rng))
             if self.allows(arch):
@@ -125,9 +125,11 @@ class Space:
         names = ", ".join(_name(c) for c in self.constraints)
         raise SpaceError(f"none of {TRIES} sampled architectures satisfies the constraints ({names}); loosen them")
 
-    def filler(self, rng: torch.Generator) -> Callable[[Choice], Value]:
-        """Return a function that draws values of choices; consumes one number per choice of the space at once."""
-        numbers = iter(torch.rand(len(self.ordered), dtype=torch.float64, generator=rng).tolist())
+    def filler(self, rng: torch.Generator | Draws) -> Callable[[Choice], Value]:
+        """Return a function that draws values of choices; a generator gives one number per choice of the space at once."""
+        if isinstance(rng, Draws):
+            return lambda choice: choice.at(rng.uniform(), prior=True)
+        numbers = iter(uniforms(rng, len(self.ordered)))
         return lambda choice: choice.at(next(numbers), prior=True)
 
     # -- moving about -----------------------------------------------------------------------------------------------
@@ -147,7 +149,7 @@ class Space:
         The decision is uniform among those with an alternative, its new value uniform (adjacent for sizes, anywhere in the
         range for values); choices that become active are sampled.
         """
-        return moves.mutate(self, arch, generator(rng))
+        return moves.mutate(self, arch, source(rng))
 
     def crossover(self, a: Architecture, b: Architecture, rng: Rng) -> Architecture:
         """Return a child that takes each decision from `a` or `b`, parents first, at even odds.
@@ -155,7 +157,7 @@ class Space:
         A choice active in one parent only is taken from it; one active in none is sampled. When 1,000 children violate the
         constraints, one of the parents is returned.
         """
-        return moves.crossover(self, a, b, generator(rng))
+        return moves.crossover(self, a, b, source(rng))
 
     def decisions(self, prefix: Mapping[str, Value] | Sequence[tuple[str, Value]] = ()) -> tuple[Choice, ...]:
         """Return the choices that can be decided next, given those decided so far; empty when nothing is left.

@@ -1,39 +1,14 @@
-"""What all strategies share: proposals, trials, and the two interfaces."""
+"""What all strategies share: the two interfaces."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
-from mimar.space import Architecture, Space
+from mimar.space import Space
+from mimar.space.trial import Measurement, Proposal, Trial
 
-
-@dataclass(frozen=True)
-class Proposal:
-    """An architecture to evaluate; `parent` is the digest of the one it was made from."""
-
-    architecture: Architecture
-    fidelity: float | None = None
-    parent: str | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict, hash=False)
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """What an evaluation gave: metrics, its cost in MACs or seconds, and how it ended."""
-
-    metrics: Mapping[str, float]
-    cost: float = 0.0
-    status: Literal["ok", "failed", "timeout", "infeasible"] = "ok"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A proposal and what came of it."""
-
-    proposal: Proposal
-    result: Measurement
+__all__ = ["Measurement", "Proposal", "Searcher", "Strategy", "Trial"]
 
 
 class Searcher(Protocol):

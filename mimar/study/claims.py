@@ -19,7 +19,7 @@ SEEDS = tuple(range(8))
 FINAL = Retrain(epochs=10)
 SHORT = {"epochs": 8, "batch": 32, "retrain": FINAL, "device": "cpu"}
 CELLS = {**SHORT, "net": NET}
-CIFAR, FASHION = "cifar10-packed:size=16,limit=1000", "fashion-mnist:size=14,limit=1000"
+CIFAR, FASHION = "cifar10-packed:size=16,limit=1000", "fashion-mnist:size=14,limit=500"
 S2 = {**SHORT, "net": "s2:cells=3,channels=4"}
 S4 = {**SHORT, "net": "s4:cells=3,channels=4"}
 

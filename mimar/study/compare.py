@@ -118,7 +118,7 @@ class Study:
 
     def random(self, seed: int, networks: int) -> Cell:
         """Return the cell of a seed's random search."""
-        own = {"task": self.task, "seed": seed, "networks": networks, "net": self.net, "retrain": self.retrain}
+        own = {"task": self.task, "seed": seed, "queries": networks, "net": self.net, "retrain": self.retrain}
         return Cell(RANDOM, {**own, "device": self.device})
 
     def describe(self) -> dict[str, Any]:

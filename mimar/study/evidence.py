@@ -151,7 +151,7 @@ def _randoms(claims: Sequence[tuple[str, Any]], found: Found) -> list[Cell]:
                 needed[key] = (max(size(found[cell]), needed.get(key, (0, claim))[0]), claim)
     same = ("net", "retrain", "device")
     return [
-        Cell("random", {"task": t, "seed": s, "networks": n} | {k: c.options[k] for k in same if k in c.options})
+        Cell("random", {"task": t, "seed": s, "queries": n} | {k: c.options[k] for k in same if k in c.options})
         for (t, s), (n, c) in needed.items()
     ]
 
@@ -163,9 +163,9 @@ def _there(needed: Sequence[Cell], work: Path) -> Found:
         head = cell.folder.rpartition("-")[0]
         for path in sorted(work.glob(f"{head}-*/result.json")):
             with runs.open_run(path.parent) as store:
-                networks = int(store.header["tree"]["networks"])
-            larger = Cell("random", {**cell.options, "networks": networks})
-            if networks >= cell.options["networks"] and larger.folder == path.parent.name:
+                networks = int(store.header["tree"]["queries"])
+            larger = Cell("random", {**cell.options, "queries": networks})
+            if networks >= cell.options["queries"] and larger.folder == path.parent.name:
                 found[cell] = cells.run(larger, str(work))
     return found
 

@@ -29,7 +29,7 @@ from mimar.testing.problems import tiny_model
 
 TIERS = ("smoke", "unit", "toy", "table", "paper")
 RESERVED = ("net", "task", "seed", "device", "baseline")
-TINY = {"epochs": 2, "batch": 16, "networks": 2, "candidates": 3, "inner_steps": 1, "baseline": 1}
+TINY = {"epochs": 2, "batch": 16, "queries": 2, "candidates": 3, "inner_steps": 1, "baseline": 1}
 TINY |= {"iterations": 3, "steps": 3, "imitate": 2, "every": 1}  # of recipes that have such keywords
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mimar import recipes
-from mimar.cli.options import Option, changed, fields, options, pairs, parse, value
+from mimar.cli.options import Option, changed, fields, options, pairs, parse
 from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, NonNegative, Positive, Range, check, hints, validate
+from mimar.core.reading import read
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def test_options_are_flat_and_without_the_reserved_words() -> None:
 @given(st.floats(allow_nan=True, allow_infinity=True))
 def test_numbers_read_back_or_are_refused(number: float) -> None:
     try:
-        assert value("lr", repr(number), NonNegative) == number
+        assert read("lr", repr(number), NonNegative) == number
     except UsageError:
         assert not 0 <= number < float("inf")
 
@@ -153,7 +154,7 @@ def test_numbers_read_back_or_are_refused(number: float) -> None:
 @pytest.mark.parametrize("name", recipes.names())
 def test_every_default_of_every_recipe_reads_back(name: str) -> None:
     _, function = recipes.load(name)
-    plain = [f"{o.name}={'none' if o.default is None else o.default}" for o in options(function)]
+    plain = [f"{o.name}={o.shown}" for o in options(function)]
     assert function(**parse(plain, function)) == function()
     for keyword, hint in hints(function).items():
         if keyword in parse(plain, function):

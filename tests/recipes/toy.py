@@ -19,7 +19,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "bnas": {"net": "nasbench201:cells=1,channels=4", "rounds": 1, "left": 4},
     "gtn": {"iterations": 2, "candidates": 2, "steps": 2, "imitate": 2},
     "sd-darts": {"every": 1},
-    "random": {"networks": 1},
     "random-ws": {"candidates": 2},
     "idarts": {"inner_steps": 1},
     "darts-es": {"first": 1, "around": 0, "back": 1, "threshold": 1.001},
@@ -27,9 +26,19 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def names() -> list[str]:
+def every() -> list[str]:
     """Return the names of all recipes and of their variants."""
     return [n + (f":{v}" if v else "") for n in recipes.names() for v in ("", *recipes.variants(n))]
+
+
+def names() -> list[str]:
+    """Return the names of the recipes that train shared weights, a teacher or alphas."""
+    return [n for n in every() if "trials" not in inspect.signature(recipes.load(n)[1]).parameters]
+
+
+def blackbox() -> list[str]:
+    """Return the names of the recipes that ask and tell."""
+    return [n for n in every() if n not in names()]
 
 
 def options(name: str, **more: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ RECIPES: list[tuple[str, dict[str, Any]]] = [
     ("idarts", {"net": "nasbench201:cells=1,channels=4", "task": "mnist1d", "seed": 11, "baseline": 2}),
     ("darts-1st", {"lr": 0.5, "decay": 0.0, "warmup": 1}),
     ("darts-2nd", {"mixed": "difference", "batch": 8, "travel": 0.0}),
-    ("random", {"networks": 5}),
+    ("random", {"queries": 5}),
     ("random-ws", {"candidates": 9, "epochs": 3, "seed": 2}),
 ]
 

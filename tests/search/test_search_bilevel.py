@@ -158,7 +158,7 @@ def test_warmup_keeps_the_alphas() -> None:
 def test_the_baseline_is_the_random_recipe() -> None:
     ours = records(finish(s := idarts.recipe(**tiny.options(net=tiny.model(), epochs=1)), s.start()))
     drawn = {
-        k: v for k, v in tiny.options(net=tiny.model(), networks=2).items() if k not in ("epochs", "batch", "baseline")
+        k: v for k, v in tiny.options(net=tiny.model(), queries=2).items() if k not in ("epochs", "batch", "baseline")
     }
     theirs = records(finish(s2 := random.recipe(**drawn), s2.start()))
     assert [r for r in ours if str(r.get("network", "")).startswith("random")] == theirs[:-1]
@@ -168,8 +168,8 @@ def test_the_baseline_is_the_random_recipe() -> None:
 
 def test_a_baseline_beside_random_search_is_drawn_apart() -> None:
     drawn = {k: v for k, v in tiny.options(net=tiny.model()).items() if k not in ("epochs", "batch", "baseline")}
-    alone = records(finish(s := random.recipe(networks=1, **drawn), s.start()))[-1]["result"]
-    beside = records(finish(s2 := random.recipe(networks=1, baseline=2, **drawn), s2.start()))[-1]["result"]
+    alone = records(finish(s := random.recipe(queries=1, **drawn), s.start()))[-1]["result"]
+    beside = records(finish(s2 := random.recipe(queries=1, baseline=2, **drawn), s2.start()))[-1]["result"]
     assert beside["metrics"] == alone["metrics"]
     assert beside["baseline"]["random"]["n"] == 2
     assert alone["baseline"]["random"]["n"] == 1

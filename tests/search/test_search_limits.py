@@ -138,7 +138,7 @@ def test_the_smallest_error_wins() -> None:
     drawn = {
         k: v for k, v in options(net=tiny.model(), task=ErrorRate()).items() if k not in ("epochs", "batch", "baseline")
     }
-    search = random.recipe(networks=3, **drawn)
+    search = random.recipe(queries=3, **drawn)
     events = [e.data for e in search.events(search.start()) if isinstance(e, Record)]
     trained = [e["metrics"] for e in events if e["event"] == "trained"]
     assert events[-1]["result"]["metrics"] == min(trained, key=lambda m: m["valid_error"])

@@ -81,7 +81,7 @@ def test_recipes_with_networks_of_another_kind_train_random_ones_themselves() ->
 
 def test_a_larger_random_search_serves_a_smaller_claim(tmp_path: Path) -> None:
     same = {"task": "digits:limit=200", "net": "nasbench201:cells=1,channels=2", "retrain": Retrain(epochs=1, batch=40)}
-    large, small, huge = (Cell("random", {**same, "seed": 0, "networks": n}) for n in (3, 2, 4))
+    large, small, huge = (Cell("random", {**same, "seed": 0, "queries": n}) for n in (3, 2, 4))
     cells.run(large, str(tmp_path))
     found = evidence._there([small, huge], tmp_path)
     assert set(found) == {small} and len(found[small]["trained"]) == 3

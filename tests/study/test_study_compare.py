@@ -224,7 +224,7 @@ def invented(seeds: int = 8, *, fail: bool = False) -> dict[str, Any]:
     if fail:
         outcomes[study.cell("idarts", 0)] = Outcome(None, "the loss is <not> finite")
     for cell in compare.randoms(study, outcomes):
-        s, n = cell.options["seed"], cell.options["networks"]
+        s, n = cell.options["seed"], cell.options["queries"]
         nets = [trained(0.75 + 0.06 * (i / n) ** 0.3 + 0.003 * s, 0.5 + 0.001 * i, BEST) for i in range(n)]
         outcomes[cell] = Outcome(search(*nets))
     return compare.table(study, outcomes)

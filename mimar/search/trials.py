@@ -1,0 +1,45 @@
+"""How a strategy's proposals become trials: who measures them, when, at which fidelity, for which objective, within which limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from mimar.core.ranges import Count, Positive, validate
+from mimar.objectives import Limit, Objective, aim, limit
+from mimar.schedulers import Scheduler, named
+
+
+@dataclass(frozen=True)
+class Trials:
+    """The protocol of a black-box search, the same for every strategy. From Python, parts may stand for the words.
+
+    `scheduler`: a name of `mimar list schedulers` with its fields, as "asha:eta=3". `objective`: metrics; one is
+    maximised (or minimised, as its direction says), several are searched for their Pareto front; none is the primary one.
+    `limits`: on known costs, as "params<=500000", asked before a query is spent. `timeout`: a query that would cost more
+    ends there, without figures. `workers`
+    measure at once; on a table they are simulated, on its clock. `duplicates`: an architecture measured before is "charged" like any other, or "free".
+    """
+
+    scheduler: str | Scheduler = "asynchronous"
+    objective: tuple[str, ...] | Objective = ()
+    limits: tuple[str, ...] | tuple[Limit, ...] = ()
+    timeout: Positive | None = None
+    workers: Count = 1
+    duplicates: Literal["charged", "free"] = "charged"
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        validate(self)
+        named(self.scheduler)
+        self.resolved()
+
+    def resolved(self) -> dict[str, Any]:
+        """Return objective, limits, timeout and duplicates as a session takes them."""
+        return {
+            "objective": aim(self.objective),
+            "limits": tuple(map(limit, self.limits)),
+            "timeout": self.timeout,
+            "workers": self.workers,
+            "free_duplicates": self.duplicates == "free",
+        }
