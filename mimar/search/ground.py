@@ -57,16 +57,6 @@ def ground(net: Any, task: Any, seed: int, device: str, larger: Any = None) -> L
     return TableLab(table, task if isinstance(task, str) else table.name)
 
 
-def refuse(task: Any) -> None:
-    """Raise UsageError where a search that trains weights is given a table."""
-    table = benchmark(task) if isinstance(task, Table) or benchmarks.is_benchmark(task) else None
-    if table is not None:
-        raise UsageError(
-            f"{table.name} is a benchmark table: it answers black-box searches, and this one trains weights; "
-            "give a task with data, such as digits"
-        )
-
-
 class Known:
     """The costs of a lab's networks that are known before training: {params, macs}, each architecture counted once."""
 

@@ -15,8 +15,9 @@ from mimar import nets, tasks
 from mimar.core import count
 from mimar.core.errors import DataError, SpaceError, UsageError
 from mimar.core.streams import derive, isolated, stream
-from mimar.evaluators import Retrain
+from mimar.evaluators import Retrain, benchmarks
 from mimar.evaluators.auxiliary import attach_auxiliary
+from mimar.evaluators.table import Table
 from mimar.nets.remodel import Remodel, Same
 from mimar.objectives import option_costs
 from mimar.space import Architecture, Space, of
@@ -173,7 +174,13 @@ class Lab:
 
 
 def named_task(task: Task | str | None) -> Task:
-    """Return a task given as itself, by name, or as None (digits)."""
+    """Return a task given as itself, by name, or as None (digits); raises UsageError for a table, which has no data."""
+    if isinstance(task, Table) or benchmarks.is_benchmark(task):
+        name = task.name if isinstance(task, Table) else task
+        raise UsageError(
+            f"{name} is a benchmark table: it answers black-box searches, and this one trains weights; "
+            "give a task with data, such as digits"
+        )
     if task is None or isinstance(task, str):
         return tasks.named(task or DEFAULT_TASK)
     if not hasattr(task, "split"):

@@ -46,12 +46,12 @@ class Arm:
 
     def search(self, task: Any, seed: int) -> AskTell:
         """Return the search of a run; raises UsageError for a recipe that cannot search a table."""
-        found = recipes.load(self.recipe)[1](task=task, seed=seed, baseline=0, **self.options)
+        found: Any = recipes.load(self.recipe)[1](task=task, seed=seed, baseline=0, **self.options)
         if not hasattr(found, "session"):
             raise UsageError(
                 f"{self.recipe} trains weights and a benchmark table has none to train; compare it on a task with data"
             )
-        return found  # type: ignore[no-any-return]
+        return found
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ def html(figures: Figures) -> str:
 
 
 def _clock(figures: Figures) -> str:
-    return {"s": "simulated seconds", "queries": "queries"}.get(figures["unit"], figures["unit"])
+    unit = str(figures["unit"])
+    return {"s": "simulated seconds"}.get(unit, unit)
 
 
 def _table(figures: Figures) -> Markup:
