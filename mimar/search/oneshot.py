@@ -1,9 +1,15 @@
-"""One-shot search: train shared weights on uniformly sampled paths, then rank sampled architectures by them.
+"""One-shot search: train shared weights on sampled paths, then rank sampled architectures by them.
 
     repeat   p ~ one-hot gates of an architecture drawn from the space;   w ← w − η ∇_w L1(w, p)
     then     among `candidates` drawn architectures, the one with the best validation accuracy under w
 
-Batch-norm statistics are recalibrated for every candidate. Derivation is a phase of the state: it resumes too.
+With a strategy the paths and the candidates are its proposals, and it learns between the epochs:
+
+    epoch    paths = searcher.ask(steps);   w ← w − η ∇_w L1(w, path) for each, none of them told
+             `queries` times:   searcher.tell(searcher.ask(1), measured under w on one batch of the validation half)
+
+Batch-norm statistics are recalibrated for every candidate; a query takes the statistics of its batch. Derivation is a
+phase of the state: it resumes too.
 """
 
 from __future__ import annotations
@@ -12,9 +18,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+import torch
 from torch import Tensor, nn
 
-from mimar.core.describe import NEUTRAL
+from mimar.core.describe import LATER, NEUTRAL
+from mimar.core.errors import UsageError
 from mimar.core.events import Event, Record, Step
 from mimar.core.optimisers import Sgd, cosine
 from mimar.core.ranges import Count, Range, Whole, validate
@@ -28,7 +36,8 @@ from mimar.search.losses import BatchLoss, Given
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
 from mimar.search.weights import SharedWeights
-from mimar.space import Architecture
+from mimar.space import Architecture, Measurement, Trial
+from mimar.strategies import Searcher, Strategy
 from mimar.supernet import Engine, Fused, Gates
 from mimar.tasks import Task
 
@@ -52,9 +61,13 @@ class OneShot:
     device: str = "cpu"
     baseline: Whole | None = None
     engine: Engine = field(default=Fused(), metadata={NEUTRAL: True})
+    strategy: Strategy | None = field(default=None, metadata={LATER: True})
+    queries: Whole = field(default=0, metadata={LATER: True})  # an epoch
 
     def __post_init__(self) -> None:
         validate(self)
+        if (self.strategy is None) != (self.queries == 0):
+            raise UsageError("a strategy learns from queries, and queries are a strategy's: give both or neither")
 
     def start(self) -> State:
         """Return the state before the first step."""
@@ -62,6 +75,9 @@ class OneShot:
         lab = self.lab()
         lab.ready(self.retrain)
         state = State({"phase": "search", "epoch": 0, "step": 0, "loss_sum": 0.0, "ranked": []})
+        if self.strategy is not None:
+            searcher = self.strategy.start(lab.space, self.seed)
+            state.json |= {"searcher": searcher.state_dict(), "paths": [], "query": 0, "asked": []}
         SharedWeights(lab, state, self.inner, self.batch)
         return state
 
@@ -86,18 +102,72 @@ class OneShot:
         total = self.epochs * shared.per_epoch
         for epoch in range(counters["epoch"], self.epochs):
             lr = cosine(epoch / self.epochs, self.inner.lr, min(FLOOR, self.inner.lr))
+            paths = self._paths(lab, shared, counters, epoch)
             for step, batch in enumerate(shared.batches(epoch, counters["step"]), counters["step"]):
                 at = epoch * shared.per_epoch + step
-                gates = lab.supernet.gates(lab.space.sample(stream(self.seed, "path", at)))
+                gates = lab.supernet.gates(paths[step])
                 counters["loss_sum"] += shared.step(self._loss(lab, shared, batch, gates, at), (), lr, at).loss
                 counters["step"] = step + 1
                 yield Step("search", "search", at + 1, total, {"loss": counters["loss_sum"] / (step + 1)})
-            yield Record(
-                {"event": "epoch", "phase": "search", "epoch": epoch + 1, "epochs": self.epochs, "lr": lr}
-                | {"train_loss": counters["loss_sum"] / shared.per_epoch}
-            )
+            told = {"event": "epoch", "phase": "search", "epoch": epoch + 1, "epochs": self.epochs, "lr": lr}
+            told |= {"train_loss": counters["loss_sum"] / shared.per_epoch}
+            if self.strategy is not None:
+                yield from self._learn(lab, shared, counters, epoch)
+                told["reward"] = counters["rewards"] / self.queries
+                counters.update(paths=[], query=0, rewards=0.0)
+            yield Record(told)
             counters.update(epoch=epoch + 1, step=0, loss_sum=0.0)
             yield Step("search", "search", (epoch + 1) * shared.per_epoch, total, boundary=True)
+
+    def _paths(self, lab: Lab, shared: SharedWeights, counters: dict[str, Any], epoch: int) -> list[Architecture]:
+        """Return the architectures whose paths are trained in an epoch: drawn, or asked of the strategy beforehand."""
+        if self.strategy is None:
+            first = epoch * shared.per_epoch
+            return [lab.space.sample(stream(self.seed, "path", first + i)) for i in range(shared.per_epoch)]
+        if not counters["paths"]:
+            searcher = self._searcher(lab, counters)
+            counters["paths"] = [finish.plain(p.architecture) for p in searcher.ask(shared.per_epoch)]
+            counters["searcher"] = searcher.state_dict()
+        return [finish.architecture(a) for a in counters["paths"]]
+
+    def _searcher(self, lab: Lab, counters: dict[str, Any]) -> Searcher:
+        assert self.strategy is not None
+        searcher = self.strategy.start(lab.space, self.seed)
+        searcher.load_state_dict(counters["searcher"])
+        return searcher
+
+    def _learn(self, lab: Lab, shared: SharedWeights, counters: dict[str, Any], epoch: int) -> Iterator[Event]:
+        """Let the strategy learn from queries, each one batch of the validation half under the shared weights."""
+        searcher = self._searcher(lab, counters)
+        counters.setdefault("rewards", 0.0)
+        for query in range(counters["query"], self.queries):
+            (proposal,) = searcher.ask(1)
+            found = self.measured(lab, shared, proposal.architecture, epoch * self.queries + query)
+            searcher.tell(
+                [Trial(proposal, Measurement({f"valid_{k}": v for k, v in found.items()}), self._values(lab, found))]
+            )
+            counters["rewards"] += found[lab.primary.name]
+            counters.update(query=query + 1, searcher=searcher.state_dict())
+            yield Step("search", "learn", query + 1, self.queries, {"reward": counters["rewards"] / (query + 1)})
+
+    def measured(self, lab: Lab, shared: SharedWeights, architecture: Architecture, at: int) -> dict[str, float]:
+        """Return the measures of an architecture under the shared weights, on the validation batch number `at`."""
+        batch = lab.data.sample("valid", stream(self.seed, "query", at), size=self.batch, device=lab.device)
+        gates, net = lab.supernet.gates(architecture), lab.supernet
+        with torch.no_grad():
+            return lab.data.measured(lambda x: net.call(shared.weights, gates, x, buffers=shared.buffers), batch)
+
+    def _values(self, lab: Lab, found: Mapping[str, float]) -> tuple[float, ...]:
+        return (lab.better(found[lab.primary.name]),)
+
+    def _candidates(self, lab: Lab, counters: dict[str, Any]) -> list[Architecture]:
+        if self.strategy is None:
+            return [lab.space.sample(stream(self.seed, "candidate", i)) for i in range(self.candidates)]
+        if not counters["asked"]:
+            counters["asked"] = [
+                finish.plain(p.architecture) for p in self._searcher(lab, counters).ask(self.candidates)
+            ]
+        return [finish.architecture(a) for a in counters["asked"]]
 
     def _loss(self, lab: Lab, shared: SharedWeights, batch: Any, gates: Mapping[str, Tensor], at: int) -> BatchLoss:
         return BatchLoss(
@@ -113,7 +183,7 @@ class OneShot:
 
     def _rank(self, lab: Lab, shared: SharedWeights, state: State) -> Iterator[Event]:
         ranked: list[float] = state.json["ranked"]
-        sampled = [lab.space.sample(stream(self.seed, "candidate", i)) for i in range(self.candidates)]
+        sampled = self._candidates(lab, state.json)
         for i in range(len(ranked), self.candidates):
             ranked.append(finish.shared_score(lab, lab.supernet.gates(sampled[i]), self.batch))
             yield Step("search", "rank", i + 1, self.candidates, {lab.primary.name: ranked[-1]})
@@ -130,4 +200,5 @@ class OneShot:
         path = sum(lab.network_macs(a, shared=True) for a in drawn) / len(drawn)
         training = 3 * self.epochs * shared.per_epoch * self.batch
         ranking = self.candidates * (lab.data.size("valid") + finish.CALIBRATION * self.batch)
-        return path * (training + ranking)
+        learning = self.epochs * self.queries * self.batch
+        return path * (training + ranking + learning)

@@ -147,6 +147,8 @@ class Ground:
     verdict: float
     reference: tuple[float, ...] | None
     rows: int
+    seen: tuple[float, ...] = field(default=(), repr=False)  # what a search sees of every row; one objective alone
+    said: tuple[float, ...] = field(default=(), repr=False)  # the verdict on every row
 
 
 def ground(session: Session) -> Ground:
@@ -164,7 +166,8 @@ def ground(session: Session) -> Ground:
     if not values:
         raise UsageError(f"no row of {table.name} keeps the limits {', '.join(map(str, terms.limits))}")
     if len(values[0]) == 1:
-        return Ground(max(v[0] for v in values), max(finals), None, len(values))
+        seen = tuple(v[0] for v in values)
+        return Ground(max(seen), max(finals), None, len(values), seen, tuple(finals))
     reference = tuple(np.asarray(values).min(0).tolist())
     best = hypervolume([values[i] for i in front(values)], reference)
     return Ground(best, best, reference, len(values))

@@ -60,8 +60,35 @@ def figures(contest: Contest, runs: Runs) -> dict[str, Any]:
         "protocol": _protocol(session),
         "level": LEVEL,
         "arms": rows,
+        "phases": _phases(there),
         "free": [_free(table, name, session) for name in FREE if any(c.measure.name == name for c in table.known)],
     }
+
+
+def _phases(there: Ground) -> dict[str, float | None]:
+    """Return Kendall's τ between what a search sees and the verdict: over all rows, and among the best 10 % and 1 %."""
+    if not there.seen:
+        return {}
+    from scipy import stats
+
+    seen, said = np.asarray(there.seen), np.asarray(there.said)
+    order = np.argsort(-said, kind="stable")
+    found = {}
+    for name, share in (("all", 1.0), ("best 10 %", 0.1), ("best 1 %", 0.01)):
+        best = order[: max(round(share * len(order)), 1)]
+        tau = float(stats.kendalltau(seen[best], said[best]).statistic) if len(best) > 2 else float("nan")
+        found[name] = None if np.isnan(tau) else tau
+    return found
+
+
+def _surpassed(ends: Any, there: Ground) -> float | None:
+    """Return P(the verdict on a run's incumbent > that on a row drawn at random) + ½ P(equal)."""
+    if not there.said or not np.isfinite(ends).any():
+        return None
+    said = np.sort(np.asarray(there.said))
+    ends = ends[np.isfinite(ends)]
+    below, upto = np.searchsorted(said, ends - EXACT), np.searchsorted(said, ends + EXACT)
+    return float(np.mean((below + upto) / 2) / len(said))
 
 
 def _measure(table: Table, there: Ground) -> dict[str, str]:
@@ -102,6 +129,7 @@ def _arm(kept: Sequence[Mapping[str, Any]], there: Ground, ends: Sequence[float]
         "regret": _spread(lost),
         "valid_regret": _spread(there.quality - quality),
         "optimum": found,
+        "surpasses": _surpassed(verdicts, there),
         "log_area": _log_area(kept, there),
         "queries": _spread(np.asarray([r["queries"] for r in kept], dtype=float)),
         "cost": _spread(np.asarray([r["cost"] for r in kept])),

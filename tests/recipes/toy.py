@@ -20,6 +20,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "gtn": {"iterations": 2, "candidates": 2, "steps": 2, "imitate": 2},
     "sd-darts": {"every": 1},
     "random-ws": {"candidates": 2},
+    "enas": {"candidates": 2, "queries": 3},
     "idarts": {"inner_steps": 1},
     "darts-es": {"first": 1, "around": 0, "back": 1, "threshold": 1.001},
     "darts-ada": {"first": 1, "around": 0, "back": 1, "threshold": 1.001},

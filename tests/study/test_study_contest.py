@@ -195,3 +195,12 @@ def test_the_command_prints_writes_and_goes_on(tmp_path: Path, capsys: pytest.Ca
     assert (tmp_path / "out" / "compare.html").read_text().startswith("<!DOCTYPE html>")
     comparing.run(["random", "queries=20"], tmp_path / "out", workers=1, json=False, **flags)
     assert capsys.readouterr().out.splitlines()[-1] == f"page: {tmp_path / 'out' / 'compare.html'}"
+
+
+def test_phases_and_the_chance_to_beat_a_random_row(tmp_path: Path) -> None:
+    found = measured(tmp_path, contest())
+    assert set(found["phases"]) == {"all", "best 10 %", "best 1 %"} and 0.8 < found["phases"]["all"] <= 1.0
+    random, local = found["arms"][:2]
+    assert 0.9 < random["surpasses"] <= local["surpasses"] < 1.0  # the best of 30 of 64 rows
+    single = measured(tmp_path / "one", contest(200, queries=1))
+    assert single["arms"][0]["surpasses"] == pytest.approx(0.5, abs=0.07)
