@@ -68,7 +68,10 @@ def rows(recipe: str, record: Record | None) -> list[tuple[str, ...]]:
     found = []
     for claim in record["claims"]:
         figures = ("–", "–", "–", "–")
-        if "derived" in claim:
+        if "reached" in claim:
+            p = "–" if claim["comparison"] is None else f"{claim['comparison']['p']:.3g}"
+            figures = (claim["task"], _figure(claim["reached"]), f"{_figure(claim['random'])} (random)", p)
+        elif "derived" in claim:
             test = claim["comparison"]
             ours, theirs = (spread(values, 100) for values in (claim["derived"], claim["random"]["best"]))
             figures = (claim["task"], ours, theirs, f"{test['p']:.3g}")
@@ -97,8 +100,39 @@ def results(recipe: str, record: Record | None) -> str:
 def _claim(claim: Record) -> str:
     said = claim["claim"][0].upper() + claim["claim"][1:]
     head = f"**Claim.** {said}. **Verdict: {claim['verdict']}** ({claim['why']})."
+    if "reached" in claim:
+        return f"{head}\n\n{_reached(claim)}"
     body = _compared(claim) if "derived" in claim else _beside(claim) if "ours" in claim else _cosines(claim)
     return f"{head}\n\n{body}"
+
+
+def _figure(held: Record) -> str:
+    """Return mean ± standard deviation; fractions as percentages."""
+    scale = 100 if 0 < held["mean"] <= 1 else 1
+    return f"{scale * held['mean']:.2f} ± {scale * held['std']:.2f}"
+
+
+def _reached(claim: Record) -> str:
+    test = claim["comparison"]
+    effect = (
+        "–"
+        if test is None
+        else f"p = {test['p']:.3g}, effect {test['effect']:.2f} [{test['low']:.2f}, {test['high']:.2f}]"
+    )
+    pairs = [
+        (
+            "table, runs",
+            f"`{claim['task']}` ({claim['table']}), {claim['runs']} runs, {claim['queries']:.0f} queries each",
+        ),
+        ("options", ", ".join(f"`{k}={v}`" for k, v in claim["options"].items())),
+        ("ours", _figure(claim["reached"])),
+        ("published", claim["published"]),
+        ("runs that found the best there is", f"{100 * claim['reached']['optimum']:.0f} %"),
+        ("random search, same budget", _figure(claim["random"])),
+        ("two-sided rank test against it", effect),
+        ("own time of a search", f"{claim['own_seconds']:.3f} s"),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in pairs)])
 
 
 def _compared(claim: Record) -> str:

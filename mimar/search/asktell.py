@@ -29,7 +29,7 @@ from mimar.search.ground import TableLab, ground, verdict
 from mimar.search.lab import Lab, checked_device
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
-from mimar.search.session import Session, Terms, best
+from mimar.search.session import Session, Terms, best, height
 from mimar.search.trained import TrainedNets
 from mimar.search.trials import Trials
 from mimar.space import Measurement, Trial
@@ -227,18 +227,22 @@ class AskTell:
             ):
                 if isinstance(event, Record) and event.data["event"] == "trained":
                     result = evaluator.measurement(event.data)
-                    self._told_trial(session, state, job, result)
+                    yield from self._told_trial(session, state, job, result)
+                if isinstance(event, Step) and not self._is_random:
+                    event = replace(event, label=event.label.replace("random", "network"))
                 yield event
         except NonFiniteError as error:
             finish.drop(state)
-            self._told_trial(session, state, job, result)
+            yield from self._told_trial(session, state, job, result)
             yield Record({"event": "warned", "name": label, "text": f"{label} failed: {error}"})
             yield Step("search", label, session.number, session.terms.queries or 0, boundary=True)
 
-    def _told_trial(self, session: Session, state: State, job: Any, result: Measurement) -> None:
+    def _told_trial(self, session: Session, state: State, job: Any, result: Measurement) -> Iterator[Event]:
         session.measured(job, result)
-        session.finish()
+        trial = session.finish()
         state.json.update(job=None, session=session.state_dict())
+        if trial is not None:
+            yield Record({"event": "trial", **trial.to_json()})
 
 
 def _winner(session: Session) -> Trial:
@@ -250,7 +254,8 @@ def _winner(session: Session) -> Trial:
 
 def _search(session: Session) -> dict[str, Any]:
     """Return what is said of the search itself: what it spent, how its incumbent rose, and the front if there is one."""
-    found: dict[str, Any] = {"ledger": vars(session.ledger), "unit": session.terms.evaluator.unit}
+    of, measures = session.terms.evaluator, [list(measure) for measure in session.terms.evaluator.measures]
+    found: dict[str, Any] = {"ledger": vars(session.ledger), "unit": of.unit, "measures": measures}
     top: Trial | None = None
     trace = []
     for n, trial in enumerate(session.trials, start=1):
@@ -263,23 +268,21 @@ def _search(session: Session) -> dict[str, Any]:
     if good and len(good[0].values) > 1:
         from mimar.objectives import front
 
-        top_level = max(_height(t) for t in good)
-        good = [t for t in good if _height(t) == top_level]
+        top_level = max(height(t) for t in good)
+        good = [t for t in good if height(t) == top_level]
         members = {good[i].architecture: good[i] for i in front([t.values for t in good])}
         found["front"] = [{"architecture": finish.plain(a), "values": list(t.values)} for a, t in members.items()]
     return found
 
 
-def _height(trial: Trial) -> float:
-    return math.inf if trial.proposal.fidelity is None else trial.proposal.fidelity
-
-
-def _progress(session: Session) -> tuple[int, int]:
-    """Return how much of the budget is spent and how much there is, in queries or in whole units of cost."""
-    terms = session.terms
+def _progress(session: Session) -> tuple[int, int, dict[str, float]]:
+    """Return how much of the budget is spent and how much there is, in queries or in whole units of cost, and figures."""
+    terms, ledger, top = session.terms, session.ledger, best(session.trials)
+    name, figures = terms.evaluator.measures[0].name, {terms.evaluator.unit: ledger.clock, "queries": ledger.queries}
+    figures |= {} if top is None else {f"best {name.replace('_', ' ')}": top.result.metrics[name]}
     if terms.queries is not None:
-        return session.ledger.queries, terms.queries
-    return int(session.ledger.clock), int(terms.cost or 0)
+        return ledger.queries, terms.queries, figures
+    return int(ledger.clock), int(terms.cost or 0), figures
 
 
 def _job(job: Any) -> dict[str, Any]:

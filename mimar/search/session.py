@@ -2,9 +2,11 @@
 
     while the budget lasts    job = course.next(searcher.ask);   result = evaluate(job);   searcher.tell(result)
 
-W workers are simulated: a job that begins at t ends at t + cost, and results are told in the order in which they end. The
-ledger counts queries (one a job begun) and cost (the evaluator's seconds or MACs, preparation included). Limits are asked
-before a query is spent. A repeated architecture is measured and charged like any other, unless duplicates are free.
+W workers are simulated: a job that begins at t ends at t + cost, and results are told in the order in which they end. Real
+workers call `launch` and `ended` instead, in the order in which theirs end. The ledger counts queries (one a job begun: a
+proposal that goes on to a higher fidelity is another one) and cost (the evaluator's seconds or MACs, preparation
+included). Limits are asked before a query is spent. A repeated architecture is measured and charged like any other, unless
+duplicates are free.
 """
 
 from __future__ import annotations
@@ -12,42 +14,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from math import inf
+from typing import Any
 
 from mimar.core.errors import RunError
 from mimar.core.streams import Draws
 from mimar.evaluators.parts import Evaluator, signs
-from mimar.objectives import Limit, Objective, utilities
+from mimar.objectives import Limit, Objective
 from mimar.schedulers import Course, Job
+from mimar.search.ledger import Ledger, Running, at, packed, unpacked
 from mimar.space import Architecture, Measurement, Proposal, Trial
 from mimar.strategies import Searcher
 
 STUBBORN = 1000  # proposals in a row that may break a limit, or repeat for free, before the search ends
-
-
-class Running(NamedTuple):
-    """A job under way: when it ends, its number, what it is, when it began, and what it will give once measured."""
-
-    ended: float
-    number: int
-    job: Job
-    begun: float
-    result: Measurement
-    repeated: bool
-
-
-@dataclass
-class Ledger:
-    """What a search has spent: `cost` in the evaluator's unit, over all workers; `clock` is the time that passed."""
-
-    queries: int = 0
-    cost: float = 0.0
-    prepared: float = 0.0
-    clock: float = 0.0
-    failed: int = 0
-    infeasible: int = 0
-    repeated: int = 0
-    lost: int = 0  # under way when the budget ended
 
 
 @dataclass
@@ -77,6 +56,7 @@ class Session:
         self.number = 0
         self.over = False
         self.seen: set[tuple[Architecture, float | None]] = set()
+        self.origins: dict[int, tuple[int, float]] = {}  # by the course's key: number of the first job, cost up to here
         self.signs = signs(terms.evaluator.measures)
 
     def prepare(self) -> None:
@@ -95,10 +75,9 @@ class Session:
         return self.finish()
 
     def evaluate(self, job: Job) -> Measurement:
-        """Measure a job, by the stream of its number."""
-        return self.terms.evaluator.evaluate(
-            job.proposal, job.fidelity, Draws(self.terms.seed, "evaluate", self.number)
-        )
+        """Measure a job, by the stream of its number; what goes on where it was left has the stream of its beginning."""
+        number, _ = self._origin(job) or (self.number, 0.0)
+        return self.terms.evaluator.evaluate(job.proposal, job.fidelity, Draws(self.terms.seed, "evaluate", number))
 
     # -- the same in parts: for evaluators that take long ------------------------------------------------------------
 
@@ -111,16 +90,20 @@ class Session:
             return None
         if terms.cost is not None and ledger.clock >= terms.cost:
             return None
-        return self.course.next(self._ask)
+        for _ in range(STUBBORN):
+            job = self.course.next(self._ask)
+            if job is None or not self._free(job):
+                return job
+        return None
 
     def _ask(self) -> Proposal | None:
-        pending = [r.job.proposal for r in self.running]
+        pending = [at(r.job) for r in self.running]
         for _ in range(STUBBORN):
             proposals = self.searcher.ask(1, pending)
             if not proposals:
                 return None
             (proposal,) = proposals
-            if self._allowed(proposal) and not self._free(proposal):
+            if self._allowed(proposal):
                 return proposal
         if self.terms.limits and self.ledger.queries == 0:
             limits = ", ".join(map(str, self.terms.limits))
@@ -138,37 +121,40 @@ class Session:
         self.searcher.tell([Trial(proposal, Measurement(dict(costs), 0.0, "infeasible"), (), -1, clock, clock)])
         return False
 
-    def _free(self, proposal: Proposal) -> bool:
-        """Answer a proposal that was measured before from memory, where that costs nothing."""
+    def _free(self, job: Job) -> bool:
+        """Answer a job that was measured before, at the same fidelity, from memory, where that costs nothing."""
         if not self.terms.free_duplicates:
             return False
-        key = self.terms.evaluator.space.canonical(proposal.architecture), proposal.fidelity
+        key = self.terms.evaluator.space.canonical(job.proposal.architecture), job.fidelity
         found = self.terms.known.get(key)
         if found is None:
             return False
         self.ledger.repeated += 1
         clock = self.ledger.clock
-        trial = Trial(proposal, replace(found, cost=0.0), (), -1, clock, clock, True)
-        self.searcher.tell([replace(trial, values=self._values(trial))])
+        trial = Trial(at(job), replace(found, cost=0.0), (), -1, clock, clock, True, job.since)
+        trial = replace(trial, values=self._values(trial))
+        self.searcher.tell([trial])
+        self.course.told(job, _judged(trial))
         return True
 
     def measured(self, job: Job, result: Measurement) -> None:
         """Note what a job that has begun will give: it ends when its cost has passed on the clock."""
-        terms, ledger = self.terms, self.ledger
-        if job.since is not None and terms.evaluator.resumes and result.status == "ok":
-            before = terms.evaluator.evaluate(job.proposal, job.since)
-            result = replace(result, cost=max(result.cost - before.cost, 0.0))
-        if terms.timeout is not None and result.cost > terms.timeout:
-            result = Measurement({}, terms.timeout, "timeout")
-        key = (job.proposal.architecture, job.fidelity)
-        repeated = key in self.seen
-        self.seen.add(key)
-        ledger.queries += 1
-        ledger.repeated += repeated
-        if terms.free_duplicates and result.status == "ok":
-            terms.known[(terms.evaluator.space.canonical(key[0]), job.fidelity)] = result
-        heappush(self.running, Running(ledger.clock + result.cost, self.number, job, ledger.clock, result, repeated))
-        self.number += 1
+        number, repeated = self._counted(job)
+        result, clock = self._charged(job, number, result), self.ledger.clock
+        heappush(self.running, Running(clock + result.cost, number, job, clock, result, repeated))
+
+    def launch(self, job: Job) -> int:
+        """Note that a real worker has begun a job; return its number, for `ended`."""
+        number, repeated = self._counted(job)
+        self.running.append(Running(inf, number, job, self.ledger.clock, None, repeated))
+        return number
+
+    def ended(self, number: int, result: Measurement) -> Trial:
+        """Tell what a launched job gave, and return its trial; the clock is at the latest end, each its cost after its begin."""
+        (one,) = (r for r in self.running if r.number == number)
+        self.running.remove(one)
+        result = self._charged(one.job, number, result)
+        return self._close(one._replace(ended=max(one.begun + result.cost, self.ledger.clock), result=result))
 
     def finish(self) -> Trial | None:
         """End the job that ends first, tell it, and return it; None when nothing is under way or the budget ends before."""
@@ -180,40 +166,63 @@ class Session:
                 ledger.clock = most
             self.running, self.over = [], True
             return None
-        ended, number, job, begun, result, repeated = heappop(self.running)
+        return self._close(heappop(self.running))
+
+    def _counted(self, job: Job) -> tuple[int, bool]:
+        """Count a job that begins; return its number and whether it was measured before."""
+        key = (job.proposal.architecture, job.fidelity)
+        repeated = key in self.seen
+        self.seen.add(key)
+        self.ledger.queries += 1
+        self.ledger.repeated += repeated
+        self.number += 1
+        return self.number - 1, repeated
+
+    def _origin(self, job: Job) -> tuple[int, float] | None:
+        """Return number and cost of what a job goes on from; None where it begins anew."""
+        return self.origins.get(job.key) if job.since is not None and self.terms.evaluator.resumes else None
+
+    def _charged(self, job: Job, number: int, result: Measurement) -> Measurement:
+        """Return a result at what it costs: of a job that goes on where it was left the rest, and never above the timeout."""
+        first, spent = self._origin(job) or (number, 0.0)
+        if self.terms.evaluator.resumes:
+            self.origins[job.key] = (first, result.cost)
+        result = replace(result, cost=max(result.cost - spent, 0.0)) if spent else result
+        most = self.terms.timeout
+        return result if most is None or result.cost <= most else Measurement({}, most, "timeout")
+
+    def _close(self, one: Running) -> Trial:
+        """Tell a job that has ended."""
+        ended, number, job, begun, result, repeated = one
+        assert result is not None
+        ledger, proposal = self.ledger, at(job)
         ledger.clock = ended
         ledger.cost += result.cost
-        proposal = (
-            job.proposal if job.fidelity == job.proposal.fidelity else replace(job.proposal, fidelity=job.fidelity)
-        )
         trial = Trial(proposal, result, (), number, begun, ended, repeated, job.since)
         if result.status == "ok":
             trial = Trial(proposal, result, self._values(trial), number, begun, ended, repeated, job.since)
+            if self.terms.free_duplicates:
+                self.terms.known[(self.terms.evaluator.space.canonical(proposal.architecture), job.fidelity)] = result
         else:
             ledger.failed += 1
         self.searcher.tell([trial])
-        self.course.told(job, self._value(trial))
+        self.course.told(job, _judged(trial))
         self.trials.append(trial)
         return trial
 
-    def promising(self, job: Job, result: Measurement) -> bool:
-        """Tell whether a result would be the incumbent."""
-        proposal = replace(job.proposal, fidelity=job.fidelity)
-        trial = Trial(proposal, result, number=self.number)
-        return best([*self.trials, replace(trial, values=self._values(trial))]).number == self.number  # type: ignore[union-attr]
+    def promising(self, job: Job, result: Measurement, number: int | None = None) -> bool:
+        """Tell whether the result of a job, by default the next, would be the incumbent."""
+        trial = Trial(at(job), result, number=self.number if number is None else number)
+        return best([*self.trials, replace(trial, values=self._values(trial))]).number == trial.number  # type: ignore[union-attr]
+
+    @property
+    def utilisation(self) -> float:
+        """The share of the workers' time on the clock that they worked, preparation apart."""
+        passed = (self.ledger.clock - self.ledger.prepared) * self.terms.workers
+        return (self.ledger.cost - self.ledger.prepared) / passed if passed else 1.0
 
     def _values(self, trial: Trial) -> tuple[float, ...]:
         return self.terms.objective.values(trial, self.signs, self.trials)
-
-    def _value(self, trial: Trial) -> float | None:
-        """Return one number for the course: the only objective, or the place of the trial among all so far."""
-        values = trial.values
-        if not values or not all(v - v == 0.0 for v in values):
-            return None
-        if len(values) == 1:
-            return values[0]
-        past = [t.values for t in self.trials if t.values and t.proposal.fidelity == trial.proposal.fidelity]
-        return utilities([*past, values])[-1]
 
     # -- what changes ------------------------------------------------------------------------------------------------
 
@@ -224,7 +233,8 @@ class Session:
             "course": self.course.state_dict(),
             "ledger": asdict(self.ledger),
             "trials": [trial.to_json() for trial in self.trials],
-            "running": [_running(r) for r in sorted(self.running)],
+            "running": [packed(r) for r in sorted(self.running)],
+            "origins": [[key, *origin] for key, origin in self.origins.items()],
             "number": self.number,
             "over": self.over,
         }
@@ -235,14 +245,14 @@ class Session:
         self.course.load_state_dict(state["course"])
         self.ledger = Ledger(**state["ledger"])
         self.trials = [Trial.from_json(t) for t in state["trials"]]
-        self.running = [_unrunning(r) for r in state["running"]]
+        self.running = [unpacked(r) for r in state["running"]]
         self.number, self.over = state["number"], state["over"]
-        done = [(t.architecture, t.proposal.fidelity, t.result) for t in self.trials]
-        done += [(r.job.proposal.architecture, r.job.fidelity, r.result) for r in self.running]
-        self.seen = {(architecture, fidelity) for architecture, fidelity, _ in done}
+        self.origins = {key: (number, cost) for key, number, cost in state["origins"]}
+        self.seen = {(t.architecture, t.proposal.fidelity) for t in self.trials}
+        self.seen |= {(r.job.proposal.architecture, r.job.fidelity) for r in self.running}
         if self.terms.free_duplicates:
-            known = self.terms.evaluator.space.canonical
-            self.terms.known |= {(known(a), f): result for a, f, result in done if result.status == "ok"}
+            known, ok = self.terms.evaluator.space.canonical, [t for t in self.trials if t.result.status == "ok"]
+            self.terms.known |= {(known(t.architecture), t.proposal.fidelity): t.result for t in ok}
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
@@ -253,21 +263,14 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     good = [t for t in trials if t.values and all(v - v == 0.0 for v in t.values)]
     if not good:
         return None
-    top = max(_height(t) for t in good)
-    return max((t for t in good if _height(t) == top), key=lambda t: t.values)
+    top = max(height(t) for t in good)
+    return max((t for t in good if height(t) == top), key=lambda t: t.values)
 
 
-def _height(trial: Trial) -> float:
+def height(trial: Trial) -> float:
+    """Return the fidelity of a trial; what has none was measured fully."""
     return float("inf") if trial.proposal.fidelity is None else trial.proposal.fidelity
 
 
-def _running(one: Running) -> dict[str, Any]:
-    proposal, since = one.job.proposal, {"since": one.job.since, "key": one.job.key, "at": one.job.fidelity}
-    return Trial(proposal, one.result, (), one.number, one.begun, one.ended, one.repeated).to_json() | since
-
-
-def _unrunning(data: Mapping[str, Any]) -> Running:
-    t = Trial.from_json(data)
-    return Running(
-        t.ended, t.number, Job(t.proposal, data["at"], data["since"], data["key"]), t.begun, t.result, t.repeated
-    )
+def _judged(trial: Trial) -> tuple[float, ...] | None:
+    return trial.values if trial.values and all(v - v == 0.0 for v in trial.values) else None

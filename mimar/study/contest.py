@@ -21,6 +21,7 @@ import numpy as np
 from mimar import recipes
 from mimar.core.describe import describe, digest
 from mimar.core.errors import MimarError, UsageError
+from mimar.evaluators import benchmarks
 from mimar.evaluators.table import Table
 from mimar.objectives import front, hypervolume
 from mimar.runs.files import write_atomic
@@ -63,7 +64,7 @@ class Contest:
     runs: int = 100
 
     def __post_init__(self) -> None:
-        if benchmark(self.task) is None:
+        if not isinstance(self.task, Table) and not benchmarks.is_benchmark(self.task):
             raise UsageError(f"{self.task} is not a benchmark table")
         names = [arm.name for arm in self.arms]
         if twice := sorted({n for n in names if names.count(n) > 1}):

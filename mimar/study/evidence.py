@@ -21,8 +21,9 @@ from mimar.core.errors import DataAbsentError, UsageError, nearest
 from mimar.search.finish import summary
 from mimar.study import cells, lookup
 from mimar.study.cells import Cell
-from mimar.study.claims import CLAIMS, BeatsRandom, Beside, Claim, NearUnroll, Teaches, options
+from mimar.study.claims import CLAIMS, BeatsRandom, Beside, Claim, NearUnroll, Reached, Teaches, options
 from mimar.study.figures import MOST_UNMOVED, size
+from mimar.study.reached import reached
 from mimar.study.statistics import Comparison, compare
 
 FOLDER = Path("evidence")
@@ -98,7 +99,7 @@ def record(
     randoms |= cells.run_all(missing, str(work), workers=workers, tell=progress) if missing else {}
     written = []
     for name in chosen:
-        entries = [_entry(name, claim, found, randoms, workers, progress) for claim in CLAIMS[name]]
+        entries = [_entry(name, claim, found, randoms, work, workers, progress) for claim in CLAIMS[name]]
         versions = {**runs.versions(), "threads": 1}  # what every figure is computed on
         body = {"recipe": name, **identity(name), "versions": versions, "claims": entries}
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,12 +109,16 @@ def record(
     return written
 
 
-def _entry(name: str, claim: Claim, found: Found, randoms: Found, workers: int, tell: Tell) -> dict[str, Any]:
+def _entry(
+    name: str, claim: Claim, found: Found, randoms: Found, work: Path, workers: int, tell: Tell
+) -> dict[str, Any]:
     """Return the record of one claim."""
     if isinstance(claim, NearUnroll):
         return near_unroll(claim, workers, tell)
     if isinstance(claim, Teaches):
         return teaches(claim, workers, tell)
+    if isinstance(claim, Reached):
+        return reached(name, claim, work, workers, tell)
     if isinstance(claim, Beside):
         ours, theirs = ([found[c] for c in side] for side in _sides(name, claim))
         return beside(claim, ours, theirs)
