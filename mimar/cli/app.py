@@ -175,7 +175,7 @@ def compare(
 
 @app.command("list")
 def listed(
-    kind: Annotated[str, typer.Argument(metavar="recipes|tasks|nets|parts")],
+    kind: Annotated[str, typer.Argument(metavar="recipes|tasks|nets|schedulers|parts")],
     json: Json = False,
 ) -> None:
     """List what there is."""
@@ -229,7 +229,7 @@ def data(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]")] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="download NAME into the user's cache")] = False,
 ) -> None:
-    """Say where the data of tasks lie, or how to get them."""
+    """Say where the data of tasks and benchmark tables lie, or how to get them."""
     from mimar.tasks import naming
 
     if fetch:
@@ -238,7 +238,7 @@ def data(
         from mimar.tasks import fetch as fetching
 
         typer.echo(f"fetched into {fetching.fetch(name)}")
-    for one in naming.names() if name is None else (name,):
+    for one in (*naming.names(), *naming.tables()) if name is None else (name,):
         typer.echo(naming.info(one))
 
 

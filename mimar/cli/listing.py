@@ -22,7 +22,7 @@ Pairs = dict[str, str]
 
 
 def of(kind: str) -> Pairs:
-    """Return name → what it is, for recipes, tasks, nets or parts."""
+    """Return name → what it is, for recipes, tasks, nets, schedulers or parts."""
     if kind not in KINDS:
         raise UsageError(nearest(kind, KINDS, kind="list"))
     found: Pairs = KINDS[kind]()
@@ -44,7 +44,7 @@ def _recipes() -> Pairs:
 def _tasks() -> Pairs:
     from mimar.tasks import naming
 
-    return {name: naming.about(name) for name in naming.names()}
+    return {name: naming.about(name) for name in (*naming.names(), *naming.tables())}
 
 
 def _nets() -> Pairs:
@@ -70,7 +70,13 @@ def _is_version(line: ast.stmt) -> bool:
     return isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name) and line.target.id == "version"
 
 
-KINDS = {"recipes": _recipes, "tasks": _tasks, "nets": _nets, "parts": _parts}
+def _schedulers() -> Pairs:
+    from mimar.schedulers import naming
+
+    return {name: (inspect.getdoc(part) or "").partition("\n")[0] for name, part in naming.SCHEDULERS.items()}
+
+
+KINDS = {"recipes": _recipes, "tasks": _tasks, "nets": _nets, "schedulers": _schedulers, "parts": _parts}
 
 
 def recipe(name: str, words: list[str]) -> str:
@@ -123,7 +129,8 @@ def doctor() -> Pairs:
     found["memory"] = f"{count(total)}B, {count(free)}B free"
     found |= _kernels()
     return found | {
-        f"data {name}": naming.info(name).partition(": ")[2] or naming.info(name) for name in naming.names()
+        f"data {name}": naming.info(name).partition(": ")[2] or naming.info(name)
+        for name in (*naming.names(), *naming.tables())
     }
 
 

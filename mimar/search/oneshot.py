@@ -90,7 +90,7 @@ class OneShot:
         lab = self.lab()
         if state.json["phase"] == "search":
             shared = SharedWeights(lab, state, self.inner, self.batch)
-            yield from self._train(lab, shared, state.json)
+            yield from self.train(lab, shared, state.json)
             yield from self._rank(lab, shared, state)
         yield from finish.events(self, lab, state)
 
@@ -98,7 +98,8 @@ class OneShot:
         """Run to the end, into the folder `out` if given, and return the result; `mimar.search.run` says how."""
         return run(self, out, resume=resume, progress=progress, **more)
 
-    def _train(self, lab: Lab, shared: SharedWeights, counters: dict[str, Any]) -> Iterator[Event]:
+    def train(self, lab: Lab, shared: SharedWeights, counters: dict[str, Any]) -> Iterator[Event]:
+        """Train the shared weights from where the counters stand to the last epoch."""
         total = self.epochs * shared.per_epoch
         for epoch in range(counters["epoch"], self.epochs):
             lr = cosine(epoch / self.epochs, self.inner.lr, min(FLOOR, self.inner.lr))
@@ -196,9 +197,15 @@ class OneShot:
 
     def cost(self, lab: Lab, shared: SharedWeights) -> float:
         """Return the analytic cost of training and ranking, in MACs; a path counts as the mean of 8 drawn networks."""
-        drawn: list[Architecture] = [lab.space.sample(stream(self.seed, "candidate", i)) for i in range(8)]
-        path = sum(lab.network_macs(a, shared=True) for a in drawn) / len(drawn)
-        training = 3 * self.epochs * shared.per_epoch * self.batch
+        path = self._path_macs(lab)
         ranking = self.candidates * (lab.data.size("valid") + finish.CALIBRATION * self.batch)
         learning = self.epochs * self.queries * self.batch
-        return path * (training + ranking + learning)
+        return self.training_cost(lab, shared) + path * (ranking + learning)
+
+    def training_cost(self, lab: Lab, shared: SharedWeights) -> float:
+        """Return the analytic cost of training the shared weights, in MACs."""
+        return self._path_macs(lab) * 3 * self.epochs * shared.per_epoch * self.batch
+
+    def _path_macs(self, lab: Lab) -> float:
+        drawn: list[Architecture] = [lab.space.sample(stream(self.seed, "candidate", i)) for i in range(8)]
+        return sum(lab.network_macs(a, shared=True) for a in drawn) / len(drawn)

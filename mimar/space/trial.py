@@ -59,7 +59,8 @@ class Trial:
     def to_json(self) -> dict[str, Any]:
         """Return all of it as JSON."""
         proposal, result = self.proposal, self.result
-        found: dict[str, Any] = {"number": self.number, "architecture": dict(proposal.architecture)}
+        plain = {n: list(v) if isinstance(v, tuple) else v for n, v in proposal.architecture.items()}
+        found: dict[str, Any] = {"number": self.number, "architecture": plain}
         found |= {"metrics": dict(result.metrics), "cost": result.cost, "status": result.status}
         found |= {"values": list(self.values), "begun": self.begun, "ended": self.ended}
         optional: dict[str, Any] = {

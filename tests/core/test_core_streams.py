@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mimar.core.streams import derive, draw, isolated, stream
+from mimar.core.streams import Draws, below, derive, draw, generator, isolated, source, stream, uniforms
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,44 @@ def test_isolation_restores_after_a_failure() -> None:
         torch.rand(4)
         raise KeyError
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+# --- Draws --------------------------------------------------------------------------------------------------------
+
+
+def test_draws_are_splitmix64() -> None:
+    draws = Draws(3, "any")
+    draws.key = 0
+    assert [draws.bits() for _ in range(3)] == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
+
+
+def test_draws_resume_from_a_number() -> None:
+    first = Draws(1, "a", 2)
+    head = first.uniforms(5) + [first.below(7), first.choice("abc")]
+    again = Draws(1, "a", 2, drawn=first.drawn)
+    assert [first.uniform() for _ in range(4)] == [again.uniform() for _ in range(4)]
+    assert Draws(1, "a", 2).uniforms(5) == head[:5] and Draws(1, "a", 3).uniforms(5) != head[:5]
+
+
+def test_draws_are_uniform_and_samples_are_permutations() -> None:
+    draws = Draws(0, "law")
+    values = draws.uniforms(20_000)
+    assert 0 <= min(values) and max(values) < 1
+    counts = [0] * 10
+    for v in values:
+        counts[int(10 * v)] += 1
+    assert sum((c - 2000) ** 2 / 2000 for c in counts) < 27.9  # chi-square, 9 degrees of freedom, p = 0.001
+    assert sorted(draws.sample(9, 9)) == list(range(9)) and len(set(draws.sample(100, 5))) == 5
+    first = [0] * 3
+    for _ in range(6000):
+        first[draws.sample(3, 2)[1]] += 1
+    assert all(abs(c - 2000) < 150 for c in first)
+    assert {draws.below(3) for _ in range(200)} == {0, 1, 2}
+
+
+def test_draws_make_generators_and_serve_spaces() -> None:
+    draws, again = Draws(5, "x"), Draws(5, "x")
+    assert torch.equal(torch.rand(3, generator=draws.torch()), torch.rand(3, generator=again.torch()))
+    assert draws.numpy().random() == again.numpy().random()
+    assert uniforms(draws, 2) == again.uniforms(2) and below(draws, 5) == again.below(5)
+    assert source(draws) is draws and isinstance(generator(draws), torch.Generator)
