@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from mimar.core.errors import UsageError, nearest
+from mimar.core.errors import DataAbsentError, UsageError, nearest
 from mimar.core.reading import part
 from mimar.evaluators.table import Table
 
-# name: (module of mimar.evaluators.tables, class, what it is)
+# name: (module of mimar.evaluators.tables, class); what they are is said in mimar.tasks.naming
 BENCHMARKS = {
-    "nasbench201": ("nasbench201", "NasBench201", "15,625 cells on CIFAR-10, CIFAR-100 and ImageNet16-120"),
+    "nasbench201": ("nasbench201", "NasBench201"),
+    "nasbench-macro": ("nasbench_macro", "NasBenchMacro"),
+    "nasbench-graph": ("nasbench_graph", "NasBenchGraph"),
+    "spikenas": ("spikenas", "SpikeNas"),
+    "nas-bench-nlp": ("nas_bench_nlp", "NasBenchNlp"),
+    "ec-nas": ("ec_nas", "EcNas"),
+    "fcnet": ("fcnet", "FcNet"),
+    "nats-bench": ("nats_bench", "NatsBench"),
+    "nasbench201-pth": ("nats_bench", "NasBench201File"),
+    "nasbench101": ("nasbench101", "NasBench101"),
 }
 OWN = "table"
 
@@ -23,19 +34,13 @@ def names() -> tuple[str, ...]:
     return (*BENCHMARKS, OWN)
 
 
-def about(name: str) -> str:
-    """Return what a benchmark is, in a few words."""
-    return "your own table, written by Table.save: table:PATH" if name == OWN else BENCHMARKS[name][2]
-
-
 def is_benchmark(text: Any) -> bool:
     """Tell whether a task's name is that of a benchmark."""
     return isinstance(text, str) and text.partition(":")[0].strip().lower().replace("_", "-") in names()
 
 
-@lru_cache(maxsize=8)
 def named(text: str) -> Table:
-    """Return the table that `text` names, with options after a colon; read once in a process.
+    """Return the table that `text` names, with options after a colon; read once in a process, unless its file changes.
 
     Raises UsageError for an unknown name or option (naming the nearest) and DataAbsentError where the data are not here.
     """
@@ -43,14 +48,30 @@ def named(text: str) -> Table:
     name = name.strip().lower().replace("_", "-")
     if name not in names():
         raise UsageError(nearest(name, names(), kind="benchmark"))
-    if name == OWN:
-        if not rest:
-            raise UsageError("a table of your own needs its file: table:PATH")
-        return Table.load(Path(rest).expanduser())
-    module, label, _ = BENCHMARKS[name]
+    if name != OWN:
+        return _published(name, rest, os.environ.get("MIMAR_DATA"))
+    path = Path(rest).expanduser()
+    if not rest:
+        raise UsageError("a table of your own needs its file: table:PATH")
+    if not path.is_file():
+        raise DataAbsentError(f"there is no table {path}")
+    return _own(path, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _own(path: Path, _written: int) -> Table:
+    return Table.load(path)
+
+
+@lru_cache(maxsize=8)
+def _published(name: str, rest: str, _data: str | None) -> Table:
+    module, label = BENCHMARKS[name]
     kind: Any = getattr(importlib.import_module(f"mimar.evaluators.tables.{module}"), label)
+    needed = next((f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING), None)
+    if needed is not None and needed not in [word.partition("=")[0].strip() for word in rest.split(",")]:
+        raise UsageError(f"{name} reads an original file of yours: {name}:{needed}=PATH")
     table: Table = part(kind, rest, name).table()
     return table
 
 
-__all__ = ["about", "is_benchmark", "named", "names"]
+__all__ = ["is_benchmark", "named", "names"]

@@ -64,6 +64,7 @@ class Shape:
 
         Two axes are fidelities and rows where the table has fidelities, else repetitions and rows. Raises DataError,
         naming the column and the row, for another shape, what is no number, and figures that are missing or infinite.
+        Figures of float32 are read as decimals of seven digits.
         """
         values = _numbers(name, given)
         fidelities = 1 if single else max(self.fidelities, 1)
@@ -72,7 +73,9 @@ class Shape:
         elif values.ndim == 2:
             values = values[None] if self.fidelities and not single else values[:, None]
         if values.ndim != 3 or values.shape[2] != self.rows or not len(values):
-            raise DataError(f"the column {name!r} of the table must have {self.rows} rows; its shape is {np.shape(given)}")
+            raise DataError(
+                f"the column {name!r} of the table must have {self.rows} rows; its shape is {np.shape(given)}"
+            )
         if values.shape[1] != fidelities:
             raise DataError(f"the column {name!r} has {values.shape[1]} fidelities, and the table has {fidelities}")
         bad = ~np.isfinite(values).any(0) | np.isinf(values).any(0)  # (F, R)
@@ -123,4 +126,13 @@ def _numbers(name: str, given: Any) -> Array:
             values = np.array([[float(v) for v in values.ravel()]]).reshape(values.shape)
     except (TypeError, ValueError):
         raise DataError(f"the column {name!r} of the table is not made of numbers") from None
-    return values.astype(np.float64)
+    return significant(values) if values.dtype == np.float32 else values.astype(np.float64)
+
+
+def significant(values: Array) -> Array:
+    """Return float32 figures as the decimal numbers of seven digits that they stand for: 91.607, not 91.60700225830078."""
+    exact = values.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        power = 6 - np.floor(np.log10(np.abs(exact)))
+    small, large = 10.0 ** np.clip(power, 0, 22), 10.0 ** np.clip(-power, 0, 22)  # whole powers of ten are exact
+    return np.where(np.isfinite(power), np.round(exact * small / large) * large / small, exact)

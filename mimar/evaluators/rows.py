@@ -19,6 +19,7 @@ Array = np.ndarray[Any, Any]
 DENSE = 1 << 21  # spaces up to this size have a list of all numbers, larger ones a dict of those with a row
 LISTED = 10_000  # outcomes of one choice
 ABSENT = -1
+NOWHERE = -2  # neither the architecture nor its canonical form has a row
 
 
 class Rows:
@@ -72,8 +73,8 @@ class Rows:
     def of_codes(space: Space, codes: Array) -> Rows:
         """Return the rows of architectures given as codes (R, C), choices in the order of `space.ordered`.
 
-        −1 where a choice is inactive. Raises DataError, naming the row, where a code is out of range, is given twice or is
-        no architecture of the space.
+        −1 where a choice is inactive. Constraints of spaces without conditions are not asked: codes are the fast way.
+        Raises DataError, naming the row, where a code is out of range or given twice.
         """
         refuse_continuous(space)
         counts = [int(c.count) for c in space.ordered]
@@ -86,7 +87,7 @@ class Rows:
         wrong = ((codes < (0 if whole else ABSENT)) | (codes >= np.asarray(counts))).any(1)
         if wrong.any():
             raise DataError(f"row {int(wrong.argmax())} of the table has a code that is out of range")
-        if not whole or space.constraints:
+        if not whole:
             outcomes = [(c.name, c.outcomes) for c in space.ordered]
             made = (
                 {name: o[k] for (name, o), k in zip(outcomes, row, strict=True) if k != ABSENT}
@@ -107,7 +108,9 @@ class Rows:
             outcomes = [c.outcomes for c in self.space.ordered]
             columns = [[o[k] for k in digit] for o, digit in zip(outcomes, self.codes.T.tolist(), strict=True)]
             names = [c.name for c in self.space.ordered]
-            self._listed = [Architecture.trusted(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+            self._listed = [
+                Architecture.trusted(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)
+            ]
         return self._listed
 
     @property
@@ -126,8 +129,8 @@ class Rows:
             return self._listed_row(architecture)
         code = 0
         try:
-            for name, places in self._digits:
-                code += places[architecture[name]]
+            for name, shares in self._digits:
+                code += shares[architecture[name]]
         except (KeyError, TypeError):
             return None
         places = self._places
@@ -146,25 +149,30 @@ class Rows:
         return found
 
     def _twin(self, architecture: Mapping[str, Any], code: int) -> int | None:
-        """Return the row of the canonical form, and remember it; ABSENT − 1 stands for none."""
-        found = ABSENT
-        if self.space.structure and len(architecture) == len(self._digits):
-            other = self.space.canonical(_architecture(architecture))
-            if other != architecture:
-                found = ABSENT if (row := self.row(other)) is None else row
-            self._places[code] = found if found != ABSENT else ABSENT - 1
-        return None if found == ABSENT else found
+        """Return the row of the canonical form, and remember it."""
+        if not self.space.structure or len(architecture) != len(self._digits):
+            return None
+        try:
+            other: Mapping[str, Any] = self.space.canonical(_architecture(architecture))
+        except (SpaceError, UsageError):  # it has none: a graph without a way to its output, for one
+            other = architecture
+        found = None if other == architecture else self.row(other)
+        self._places[code] = NOWHERE if found is None else found
+        return found
 
     def numbers(self, codes: Any) -> Array:
         """Return the rows (N,) of many architectures given as codes (N, C); −1 where there is none.
 
-        Raises UsageError where the space has conditions.
+        Raises UsageError where the space has conditions, or a code is out of range.
         """
         if self.flat is None:
             raise UsageError("this table's space has conditions: ask its rows one by one")
-        flat = np.asarray(codes, dtype=np.int64) @ self._strides
+        codes, counts = np.asarray(codes), np.array([int(c.count) for c in self.space.ordered])
+        if codes.shape[1:] != counts.shape or (codes < 0).any() or (codes >= counts).any():
+            raise UsageError(f"codes are (N, {len(counts)}), each below the number of its choice's outcomes")
+        flat = codes @ self._strides
         found = self._dense[flat] if self._dense is not None else self._searched(flat)
-        if self.space.structure:
+        if self.space.structure and (found == ABSENT).any():
             for code in np.unique(flat[found == ABSENT]).tolist():
                 row = self.row(self._architecture_of(code))
                 found[flat == code] = ABSENT if row is None else row

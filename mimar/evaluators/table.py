@@ -22,13 +22,13 @@ from mimar.core.errors import DataError, UsageError, nearest
 from mimar.core.streams import Draws
 from mimar.evaluators.columns import Array, Column, Shape, directions
 from mimar.evaluators.rows import ABSENT, Rows
-from mimar.space import Architecture, Measurement, Proposal, Space
+from mimar.space import Architecture, Measurement, Proposal, Space, counting
 from mimar.tasks.protocol import Measure
 
 LARGEST = 1_000_000  # spaces up to this size are looked through for architectures that have no row
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Table:
     """A table over a space. `measured`: what a query returns; `known`: costs that are free; `final`: the verdict's.
 
@@ -54,6 +54,9 @@ class Table:
 
     def __post_init__(self) -> None:
         self.level(self.default)
+
+    def __repr__(self) -> str:
+        return f"Table({self.name}: {len(self)} rows, {', '.join(m.name for m in self.measures[:6])})"
 
     # -- making ------------------------------------------------------------------------------------------------------
 
@@ -97,15 +100,15 @@ class Table:
         small = directions(groups, tuple(minimise), tuple(maximise))
         shape = Shape(len(rows), len(levels), small, units or {})
         more.setdefault("unit", "queries" if seconds is None else "s")
-        columns = [shape.columns(given, single=group != "measured") for group, given in groups.items()]
-        return Table(name, space, rows, *columns, shape.seconds(seconds), levels, **more)
+        asked, verdict, costs = (shape.columns(given, single=g != "measured") for g, given in groups.items())
+        return Table(name, space, rows, asked, verdict, costs, shape.seconds(seconds), levels, **more)
 
     @staticmethod
     def from_csv(path: Path | str, space: Space | None = None, **more: Any) -> Table:
-        """Return the table of a CSV file; `mimar.evaluators.table_file.from_csv` says how its header is read."""
-        from mimar.evaluators import table_file
+        """Return the table of a CSV file; `mimar.evaluators.table_csv.from_csv` says how its header is read."""
+        from mimar.evaluators import table_csv
 
-        return table_file.from_csv(path, space, **more)
+        return table_csv.from_csv(path, space, **more)
 
     @staticmethod
     def load(path: Path | str) -> Table:
@@ -170,7 +173,7 @@ class Table:
             metrics, curve = self._one(row, level, rng)
         else:
             metrics = {name: means[level][row] for name, means in self._measured}
-            curve = [means[row] for means in self._measured[0][1][: level % len(self.fidelities) + 1]] if self.resumes else ()
+            curve = self._curves[row][: level % len(self.fidelities) + 1] if self.resumes else ()
         for name, values in self._known:
             metrics[name] = values[row]
         return Measurement(metrics, 1.0 if self._seconds is None else self._seconds[level][row], "ok", curve)
@@ -221,9 +224,11 @@ class Table:
             values = column.values[:, level, row]
             at = training if training < len(values) and np.isfinite(values[training]) else column.draw(level, row, None)
             metrics[column.measure.name] = float(values[at])
-        stop = level % max(len(self.fidelities), 1) + 1
-        curve = [v if v == v else m for v, m in zip(primary.values[training, :stop, row].tolist(), primary.means[:stop, row].tolist(), strict=True)]
-        return metrics, curve if self.resumes else ()
+        if not self.resumes:
+            return metrics, ()
+        before = slice(level % len(self.fidelities) + 1)
+        curve = primary.values[training, before, row]
+        return metrics, np.where(np.isfinite(curve), curve, primary.means[before, row]).tolist()
 
     @cached_property
     def _default(self) -> int:
@@ -232,6 +237,11 @@ class Table:
     @cached_property
     def _measured(self) -> list[tuple[str, list[list[float]]]]:
         return [(c.measure.name, c.mean) for c in self.measured]
+
+    @cached_property
+    def _curves(self) -> list[list[float]]:
+        found: list[list[float]] = self.measured[0].means.T.tolist()
+        return found
 
     @cached_property
     def _known(self) -> list[tuple[str, list[float]]]:
@@ -245,11 +255,11 @@ class Table:
 
 def _complete(space: Space, rows: Rows) -> None:
     """Raise DataError, with an example, where an architecture of the space has no row."""
-    if not space.constraints and space.size() == len(rows):
+    free, advice = counting.count(space.ordered), "give all of them, or partial=True"
+    if not space.constraints and free == len(rows):
         return
-    advice = "give all of them, or partial=True"
-    if not space.constraints and space.size() > LARGEST:
-        raise DataError(f"the table has {len(rows)} rows for a space of {space.size()} architectures; {advice}")
+    if free > LARGEST:
+        raise DataError(f"the table has {len(rows)} rows for a space of {free} combinations; {advice}")
     missing = next((a for a in space.enumerate() if rows.row(a) is None), None)
     if missing is not None:
         raise DataError(f"the table has no row for {dict(missing)!r}, which is of the space; {advice}")

@@ -193,6 +193,11 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
         Reached(SHORT_QUERY, TIME, 0.9405, 0.9418, "none with 30 and 10"),
     ),
     "local-search": (Reached(SHORT_QUERY, TIME, 0.9403, 0.9420, "none under this protocol"),),
+    "reinforce": (Reached(SHORT_QUERY, TIME, 0.9374, 0.9387, "93.85 ± 0.37 (Dong and Yang, 2020)"),),
+    "differential-evolution": (
+        Reached(SHORT_QUERY, TIME, 0.9377, 0.9390, "none under this protocol"),
+        Reached(LONG_QUERY, {"queries": 500}, 0.9435, None, "none under this protocol", runs=100),
+    ),
 }
 RULE = {"first": 2, "around": 1, "back": 2}  # the published 10, 4 and 8 of 50 epochs, for 8 and rounded up
 OWN: Mapping[str, Mapping[str, Any]] = {  # what a recipe has instead of the common options, or beside them

@@ -75,11 +75,11 @@ def named(text: str) -> Task:
     name or option (naming the nearest) and for a value that is out of range or of another type.
     """
     name, _, rest = text.partition(":")
+    name = _known(name, {**_TASKS, **_TABLES})
     if name in _TABLES:
         raise UsageError(
             f"{name} is a benchmark table, which has no data to train on: mimar.evaluators.benchmarks reads it"
         )
-    name = _known(name, _TASKS)
     module, label, _ = _TASKS[name]
     import importlib
 

@@ -3,6 +3,7 @@
 They need no test framework, so that anybody can prove a part of their own: `check_hypergradient(MyPart())`.
 """
 
+from mimar.testing.evaluator import check_evaluator
 from mimar.testing.hypergradient import check_hypergradient
 from mimar.testing.problems import Ridge
 from mimar.testing.recipe import check_recipe
@@ -14,6 +15,7 @@ from mimar.testing.task import check_task
 
 __all__ = [
     "Ridge",
+    "check_evaluator",
     "check_hypergradient",
     "check_recipe",
     "check_relaxation",
