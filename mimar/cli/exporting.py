@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mimar import runs
-from mimar.cli.work import rebuilt
+from mimar.cli.work import rebuilt, refuse_table
 from mimar.core.errors import MimarError, RunError, UsageError, nearest
 from mimar.core.state import State
 from mimar.evaluators.train import network
@@ -75,6 +75,7 @@ def _save(program: torch.export.ExportedProgram, form: str, path: Path) -> None:
 
 def trained(folder: Path) -> tuple[nn.Module, Tensor]:
     """Return the trained network of a finished run and a batch of two inputs."""
+    refuse_table(folder, "export")
     search = rebuilt(folder)
     with runs.open_run(folder) as store:
         held = store.latest()

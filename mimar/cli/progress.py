@@ -19,7 +19,7 @@ from mimar.core.events import Event, Step
 from mimar.core.units import count, percent, seconds
 
 QUIET = 5.0  # seconds between two lines where there is no terminal
-SAID = {"implicit": "implicit share"}  # what a step calls it: what a person reads
+SAID = {"implicit": "implicit share", "s": "simulated seconds"}  # what a step calls it: what a person reads
 SHARES = ("implicit share", "accuracy", "valid accuracy")
 FEWEST = 3  # random networks that a search trains at least, unless told otherwise
 
@@ -31,14 +31,19 @@ class Clock:
         self.baseline, self.now = baseline, now
         self.stage = ("", "")
         self.done = self.total = self.first = 0
+        self.asks = False  # the steps are queries
         self.begun = self.last = now()
         self.whole: dict[str, float] = {}  # phase: seconds of all of its steps, or of one network
 
     def note(self, step: Step) -> None:
         """Take a step into account."""
-        if (step.phase, step.label) != self.stage:
-            self.stage, self.first, self.begun = (step.phase, step.label), step.done - 1, self.last
-        self.done, self.total, self.last = step.done, step.total, self.now()
+        asks, now = "queries" in step.figures, self.now()
+        if (step.phase, step.label, asks) != (*self.stage, self.asks):
+            self.stage, self.asks = (step.phase, step.label), asks
+            # a step of queries may be many at once: from its end on they can be timed
+            self.first, self.begun = (step.done, now) if asks else (step.done - 1, self.last)
+            self.whole.pop(step.phase, None)
+        self.done, self.total, self.last = step.done, step.total, now
         if step.done > self.first and step.total > 1:
             self.whole[step.phase] = step.total * (self.last - self.begun) / (step.done - self.first)
 
@@ -46,6 +51,8 @@ class Clock:
         """Say how long it will still take, and what is not known yet."""
         phase, whole = self.stage[0], self.whole.get(self.stage[0], 0.0)
         rest = whole * (1 - self.done / max(self.total, 1))
+        if self.asks:
+            return f"{seconds(rest)} of search left" if whole else "time left: not known yet"
         if phase == "search" and self.baseline is None:  # the random networks cost as much as search and retraining
             return f"at least {seconds(rest + self.whole['search'])} left (random networks: number not known yet)"
         if phase == "search":
@@ -94,6 +101,8 @@ class Display:
             self.clock.note(event)
             told = {SAID.get(name, name): value for name, value in event.figures.items()}
             self.figures |= {name: _figure(name, value) for name, value in told.items()}
+            if "queries" in event.figures and event.done < event.total:
+                self._line_of(f"{self.caption}:")
         elif event.data["event"] == "forecast":
             said = f"{event.data['choices']} choices; a weight step needs about {count(event.data['step_bytes'])}B"
             self.console.print(said, markup=False, highlight=False, soft_wrap=True)
@@ -113,10 +122,13 @@ class Display:
         known = {"loss": told.get("train_loss"), "valid accuracy": told.get("valid_accuracy")}
         known |= {"entropy": told.get("entropy"), "skips": told.get("skips"), "implicit share": hyper.get("share")}
         self.figures |= {name: _figure(name, value) for name, value in known.items() if value is not None}
+        self._line_of(f"{self.caption}: epoch {told['epoch']} of {told['epochs']},")
+
+    def _line_of(self, head: str) -> None:
+        """Print a line where there is no terminal and none was printed for a while."""
         if self.live is None and self.clock.now() - self.said >= QUIET:
             self.said = self.clock.now()
-            head = f"{self.caption}: epoch {told['epoch']} of {told['epochs']}"
-            self.console.print(f"{head}, {self._line()}, {self.clock.left()}", markup=False, highlight=False, soft_wrap=True)  # fmt: skip
+            self.console.print(f"{head} {self._line()}, {self.clock.left()}", markup=False, highlight=False, soft_wrap=True)  # fmt: skip
 
     def _line(self) -> str:
         return ", ".join(f"{name} {text}" for name, text in self.figures.items())
@@ -133,6 +145,8 @@ class Display:
 
 
 def _figure(name: str, value: float) -> str:
-    if name in SHARES:
+    if name in SHARES or name.endswith(" accuracy"):
         return percent(value)
+    if abs(value) >= 1e4:
+        return count(value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -17,7 +17,7 @@ from typing import Any
 import typer
 
 from mimar.core.errors import MimarError
-from mimar.core.units import percent
+from mimar.report.words import verdict
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def run(words: Sequence[str], seeds: range, folder: Path, *, workers: int, json:
                 typer.echo(f"seed {child.seed} failed: {child.trouble()}", err=True)
             else:
                 found[child.seed] = result
-                typer.echo(f"seed {child.seed}: {percent(result['metrics']['test_accuracy'])}", err=True)
+                m = verdict(result)
+                typer.echo(f"seed {child.seed}: {m.form(m.of(result))}", err=True)
     except KeyboardInterrupt:
         raise MimarError(_stopped(running, waiting, words, folder)) from None
     if found:
@@ -104,12 +105,13 @@ def _stopped(running: list[Child], waiting: list[int], words: Sequence[str], fol
 def summary(found: dict[int, dict[str, Any]]) -> dict[str, Any]:
     """Return {recipe, task, seeds, metrics and baseline as {n, mean, std}, results}; std is that of a sample."""
     results = [found[seed] for seed in sorted(found)]
-    beside = [r["baseline"]["random"] for r in results]
+    beside, m = [r["baseline"]["random"] for r in results], verdict(results[0])
+    own = [value for value in map(m.of, results) if value is not None]
     return {
         "recipe": results[0]["recipe"],
         "task": results[0]["task"],
         "seeds": sorted(found),
-        "metrics": {"test_accuracy": spread([r["metrics"]["test_accuracy"] for r in results])},
+        "metrics": {m.title.replace(" ", "_"): spread(own)},
         "baseline": {key: spread([b[key] for b in beside if b["n"]]) for key in ("best", "mean")},
         "results": results,
     }
@@ -123,8 +125,9 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
 
 def told(found: dict[int, dict[str, Any]], folder: Path) -> str:
     """Return the summary as a person reads it."""
-    held = summary(found)
-    rows = {"test accuracy": held["metrics"]["test_accuracy"]}
+    held, m = summary(found), verdict(next(iter(found.values())))
+    rows = {m.title: next(iter(held["metrics"].values()))}
     rows |= {f"random {key}": held["baseline"][key] for key in ("best", "mean")}
-    lines = [f"{name:15}{percent(s['mean'])} ± {percent(s['std'])} (n = {s['n']})" for name, s in rows.items()]
-    return "\n".join([*lines, f"{'runs':15}{folder}"])
+    width = max(15, len(m.title) + 2)
+    lines = [f"{name:{width}}{m.form(s['mean'])} ± {m.form(s['std'])} (n = {s['n']})" for name, s in rows.items()]
+    return "\n".join([*lines, f"{'runs':{width}}{folder}"])

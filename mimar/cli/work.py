@@ -19,7 +19,10 @@ from mimar.cli.progress import Display
 from mimar.core.describe import rebuild
 from mimar.core.errors import MimarError, RunError, SpaceError, UsageError, nearest
 from mimar.core.ranges import check, hints
-from mimar.core.units import count, percent, seconds
+from mimar.core.units import cost, count, seconds
+from mimar.evaluators import benchmarks
+from mimar.evaluators.table import Table
+from mimar.report.words import verdict
 from mimar.search import Result
 from mimar.search import run as run_search
 from mimar.search.lab import checked_device
@@ -82,8 +85,20 @@ def rebuilt(folder: Path) -> Any:
     return search
 
 
+def refuse_table(folder: Path, wanted: str) -> None:
+    """Raise RunError where a run has no network to be `wanted`, because it looked figures up in a table."""
+    with runs.open_run(folder) as store:
+        task = (store.header.get("tree") or {}).get("task")
+    if benchmarks.is_benchmark(task) or (isinstance(task, dict) and task.get("kind") == Table.__name__):
+        raise RunError(
+            f"{folder} looked its figures up in a table and trained nothing, so that there is no network to {wanted}; "
+            "search on a task with data instead, as --task digits"
+        )
+
+
 def again(folder: Path, words: Iterable[str], flags: Mapping[str, Any]) -> Again:
     """Return the training of the architecture that a run found."""
+    refuse_table(folder, "train again")
     search = rebuilt(folder)
     with runs.open_run(folder) as store:
         found = [e.get("architecture") or e["result"]["architecture"] for e in store.events() if e["event"] in FOUND]
@@ -133,22 +148,37 @@ def told(result: Result, folder: Path, page: Path | None) -> str:
     """Return the result as a person reads it."""
     with runs.open_run(folder) as store:
         layout = store.header.get("layout")
-    random, metrics = result.baseline["random"], result.metrics
-    beside = "none trained"
+    random, metrics, m = result.baseline["random"], result.metrics, verdict(result.data)
+    beside = "none trained" if result.model is not None else "none"
     if random["n"]:
-        spread = f"mean {percent(random['mean'])} ± {percent(random['std'])} (n = {random['n']})"
-        beside = f"best {percent(random['best'])}, {spread}"
+        beside = f"best {m.form(random['best'])}, mean {m.form(random['mean'])} ± {m.form(random['std'])} (n = {random['n']})"
+    known = {"parameters": metrics.get("params"), "MACs": metrics.get("macs")}
     rows = {
         "architecture": spelled(result.architecture, layout),
-        "test accuracy": percent(metrics.get("test_accuracy")),
+        m.title: m.form(m.of({"metrics": metrics})),
         "random": beside,
-        "parameters": count(metrics["params"]),
-        "MACs": count(metrics["macs"]),
+        **({"front": f"{len(result.data['front'])} architectures"} if "front" in result.data else {}),
+        **{name: count(value) for name, value in known.items() if value is not None},
+        **spent(result),
         "time": seconds(result.seconds),
         "run": str(folder),
         "report": str(page or "none"),
     }
-    return "\n".join(f"{name:15}{text}" for name, text in rows.items())
+    width = max(15, *(len(name) + 2 for name in rows))
+    return "\n".join(f"{name:{width}}{text}" for name, text in rows.items())
+
+
+def spent(result: Result) -> dict[str, str]:
+    """Return what a black-box search spent, in both currencies; nothing of a search that asks no queries."""
+    ledger, unit = result.data.get("ledger"), str(result.data.get("unit"))
+    if not ledger:
+        return {}
+    text = f"{ledger['queries']:,} queries"
+    if unit != "queries":
+        text += f", {cost(ledger['cost'], unit)}" + (" simulated" if result.model is None and unit == "s" else "")
+        text += f" ({cost(ledger['clock'], unit)} on the clock)" if ledger["clock"] != ledger["cost"] else ""
+    lost = ledger["failed"] + ledger["infeasible"]
+    return {"search": text + (f", {lost:,} failed or refused" if lost else "")}
 
 
 def spelled(architecture: Architecture, layout: str | None) -> str:

@@ -26,3 +26,10 @@ def count(value: float) -> str:
 def percent(fraction: float | None) -> str:
     """Return a fraction as a percentage with two decimals, or a dash when there is none."""
     return "–" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def cost(value: float, unit: str) -> str:
+    """Return a cost with its unit: '12,000 s', '1.25 G MACs', '150 queries'."""
+    if unit == "MACs":
+        return f"{count(value)} {unit}"
+    return f"{value:,.0f} {unit}" if value == 0 or abs(value) >= 100 else f"{value:.3g} {unit}"

@@ -10,6 +10,7 @@ from mimar.objectives.aims import (
     Vector,
     WeightedProduct,
     aim,
+    settled,
 )
 from mimar.objectives.costs import option_costs
 from mimar.objectives.limits import Limit, limit
@@ -34,5 +35,6 @@ __all__ = [
     "option_costs",
     "order",
     "ranks",
+    "settled",
     "utilities",
 ]

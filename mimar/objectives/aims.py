@@ -7,15 +7,18 @@ one first. `history` holds the trials before, for objectives that look at an ind
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from mimar.core.errors import UsageError, nearest
 from mimar.core.ranges import Positive, validate
+from mimar.core.streams import Draws
+from mimar.space import Architecture, Space
 from mimar.space.trial import Trial
 
 Metrics = Mapping[str, float]
+TYPICAL = 25  # random architectures whose median cost is the target where none is given
 
 
 class Objective(Protocol):
@@ -59,12 +62,13 @@ class Vector:
 class WeightedProduct:
     """A metric traded against a cost: m · (c / target)^w, w = `below` where c ≤ target, else `above`.
 
+    Without a target it is the median cost of 25 random architectures, the same ones whatever the seed; see `settled`.
     −0.07 for both lets a doubled cost pay for 5 % of relative accuracy (2^−0.07 = 0.953); (0, −1) is a hard limit. Tan
     et al., "MnasNet", CVPR 2019, equations 2 and 3.
     """
 
     cost: str
-    target: Positive
+    target: Positive | None = None
     below: float = -0.07
     above: float = -0.07
     metric: str | None = None
@@ -78,6 +82,8 @@ class WeightedProduct:
         metric = self.metric or next(iter(signs))
         if signs.get(metric, 1) < 0:
             raise UsageError(f"a weighted product needs a metric to be maximised, and {metric} is to be minimised")
+        if self.target is None:
+            raise UsageError("a weighted product without a target has to be settled on a space first")
         ratio = _metric(trial, self.cost, signs) / self.target
         return (_metric(trial, metric, signs) * ratio ** (self.below if ratio <= 1.0 else self.above),)
 
@@ -161,6 +167,21 @@ def slope(ys: Sequence[float]) -> float:
     middle, mean = (n - 1) / 2, math.fsum(ys) / n
     spread = math.fsum((i - middle) ** 2 for i in range(n))
     return math.fsum((i - middle) * (y - mean) for i, y in enumerate(ys)) / spread
+
+
+def settled(objective: Objective, space: Space, costs: Callable[[Architecture], Metrics]) -> Objective:
+    """Return an objective whose target is a number: as it is, or the median cost of 25 random architectures of the space.
+
+    They are the same ones whatever the seed of a search, so that all its seeds have one target. Raises UsageError for a
+    cost that is not known without measuring.
+    """
+    if not isinstance(objective, WeightedProduct) or objective.target is not None:
+        return objective
+    draws = Draws(0, "target")
+    found = [known for known in (costs(space.sample(draws)) for _ in range(TYPICAL)) if known]
+    if not found or objective.cost not in found[0]:
+        raise UsageError(nearest(objective.cost, found[0] if found else (), kind="cost"))
+    return replace(objective, target=sorted(known[objective.cost] for known in found)[len(found) // 2])
 
 
 def aim(given: Objective | tuple[str, ...] | str | None) -> Objective:

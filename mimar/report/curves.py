@@ -62,6 +62,15 @@ CURVES = (  # field, name, series, top of the axis, what it means
 
 def curves(run: Run) -> Markup:
     """Return the curves of the search."""
+    found = pictures(run)
+    if not any(found):
+        return note("No epoch of a search is on record.")
+    missing = "" if series(run.epochs, "hyper", "norm") else note("This run has no hypergradient on record.")
+    return tag("div", *found, class_="grid") + missing
+
+
+def pictures(run: Run) -> list[Markup]:
+    """Return a picture of each quantity that the epochs of a search have."""
     losses = [Line(n, series(run.epochs, f"{n}_loss"), k) for k, n in enumerate(("train", "valid"))]
     found = [
         figure(lines("loss of the supernet", losses, log=True), "loss", "Of the supernet, on each half of the data.")
@@ -73,10 +82,7 @@ def curves(run: Run) -> Markup:
     for key, name, k, high, hint in CURVES:
         line = Line(key.rpartition(".")[2], series(run.epochs, *key.split(".")), k)
         found.append(figure(lines(name, [line], low=0.0, high=high, log="norm" in key), name, hint))
-    if not any(found):
-        return note("No epoch of a search is on record.")
-    missing = "" if series(run.epochs, "hyper", "norm") else note("This run has no hypergradient on record.")
-    return tag("div", *found, class_="grid") + missing
+    return found
 
 
 def retraining(run: Run) -> Markup:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mimar.core.errors import UsageError
-from mimar.report import compare, sections
+from mimar.report import asked, compare, sections
 from mimar.report.cells import cells
 from mimar.report.drawing import alone
 from mimar.report.markup import Markup, esc, tag
@@ -36,7 +36,8 @@ def write(folders: Folder | Sequence[Folder], out: Folder | None = None) -> Path
     run, several = runs[0], len(runs) > 1
     common = Path(os.path.commonpath([r.folder.absolute().parent for r in runs]))
     path = Path(out) if out is not None else common / SEVERAL if several else run.folder / NAME
-    page = document(f"{len(runs)} runs", compare.body(runs)) if several else document(run.title, sections.body(run))
+    body = compare.body(runs) if several else asked.body(run) if run.blackbox else sections.body(run)
+    page = document(f"{len(runs)} runs" if several else run.title, body)
     if out is None and not several and (found := cells(run.architecture, run.header.get("layout"))):
         write_atomic(run.folder / CELL, alone(found, sections.colours(run), run.title))
     write_atomic(path, page)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class Run:
     warned: list[Event]
     result: dict[str, Any]
     seconds: float | None
+    trials: list[Event] = field(default_factory=list)  # of a black-box search
 
     @property
     def title(self) -> str:
@@ -68,15 +69,69 @@ class Run:
 
     @property
     def network(self) -> Event:
-        """The derived network's training, or that of the network which a search without derivation chose."""
+        """The derived network's training, or that of the network which a search without derivation chose.
+
+        Of a search on a table its figures, as if they were those of a training.
+        """
+        if self.blackbox and not self.trained and self.result:
+            return {k: self.result.get(k) for k in ("architecture", "metrics")} | {"network": "found"}
         named = [t for t in self.trained if own(t)]
         chosen = [t for t in self.trained if self.result and t.get("metrics") == self.result.get("metrics")]
         return next(iter([t for t in named if t in chosen] + named + chosen), {})
 
     @property
     def others(self) -> list[Event]:
-        """The trainings of the random networks; of all networks where none was derived."""
+        """The trainings of the random networks; of all networks where none was derived, and random search chose one."""
+        if self.blackbox and not self.random:
+            asked = self.trainings.values()
+            return [t for t in self.trained if not own(t) and not any(t is a for a in asked)]
         return [t for t in self.trained if not own(t)]
+
+    @property
+    def blackbox(self) -> bool:
+        """Whether this is a search by asking and telling, of which trials are on record, or will be."""
+        waiting = not self.trained and self.part() == "AskTell"
+        return bool(self.trials) or waiting
+
+    @property
+    def random(self) -> bool:
+        """Whether random search is this search itself, so that nothing else stands beside it."""
+        alone = mapping(self.header.get("tree")).get("baseline") is None and not any(map(own, self.trained))
+        return alone and self.part("strategy") == "Random"
+
+    @property
+    def trainings(self) -> dict[int, Event]:
+        """The training of each trial, by the trial's place in the log from 0; empty on a table."""
+        left, found = list(self.trained), {}
+        for place, trial in enumerate(self.trials if left and not any(map(own, left)) else ()):
+            name = f"random-{trial.get('number')}"
+            at = [i for i, t in enumerate(left) if t.get("network") == name]
+            at = [i for i in at if left[i].get("architecture") == trial.get("architecture")]
+            if at and trial.get("status") == "ok":
+                found[place] = left.pop(at[0])
+        return found
+
+    @property
+    def measures(self) -> dict[str, tuple[str, str]]:
+        """What `measures` says of the result."""
+        return measures(self.result)
+
+    @property
+    def unit(self) -> str:
+        """The unit of a black-box search's costs, as far as it is known."""
+        return str(self.result.get("unit", "MACs" if self.trained else "of its clock"))
+
+    @property
+    def simulated(self) -> str:
+        """The word that belongs to the seconds of a table, which nobody waits for."""
+        return " (simulated)" if self.unit == "s" and not self.trained else ""
+
+    def part(self, *names: str) -> str:
+        """Return the class name of a part of the search, of the search itself without a name."""
+        tree = mapping(self.header.get("tree"))
+        for name in names:
+            tree = mapping(tree.get(name))
+        return str(tree.get("part", "")).rpartition(".")[2]
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -113,6 +168,12 @@ class Run:
         return "–" if found is None else str(found)
 
 
+def measures(result: dict[str, Any]) -> dict[str, tuple[str, str]]:
+    """Return the direction ("max" or "min") and the unit of each figure of a trial, the primary one first."""
+    given = [list(map(str, items(m))) for m in items(result.get("measures"))]
+    return {m[0]: (m[1], m[2]) for m in given if len(m) == 3}
+
+
 def own(trained: Event) -> bool:
     """Whether a network was derived: "derived", or "derived-2" where several searches derived one each."""
     return str(trained.get("network")).startswith("derived")
@@ -138,4 +199,4 @@ def load(folder: str | os.PathLike[str]) -> Run:
     retraining = {name: [e for e in of("epoch", "retrain") if str(e.get("network")) == name] for name in names}
     derived, ended = ([{}, *of(kind)][-1] for kind in ("derived", "finished"))
     log = of("epoch", "search"), retraining, derived, of("trained"), of("warned"), mapping(ended.get("result"))
-    return Run(store.folder, store.header, store.damage, *log, number(timed.get("seconds")))
+    return Run(store.folder, store.header, store.damage, *log, number(timed.get("seconds")), of("trial"))

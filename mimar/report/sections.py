@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mimar.core.units import count, percent, seconds
 from mimar.report import reproduce, words
@@ -27,7 +28,7 @@ def body(run: Run) -> Markup:
         section("retraining", "Training from scratch", retraining(run)),
         section("budget", "Budget", _budget(run)),
         section("warnings", "Warnings", warnings([run])),
-        section("conditions", "Conditions", _conditions(run)),
+        section("conditions", "Conditions", conditions(run)),
         section("again", "How to make it again", again(run)),
     )
 
@@ -38,13 +39,18 @@ def colours(run: Run) -> dict[str, int]:
     return {"none": 6} | {name: (0, 1, 2, 3, 4, 5, 7)[i % 7] for i, name in enumerate(names)}
 
 
+def drawings(run: Run, chosen: Mapping[str, Any]) -> list[Markup]:
+    """Return a picture of each cell of an architecture in JSON; none where its layout is not a published one."""
+    found = cells(chosen, run.header.get("layout"))
+    return [figure(draw(c, colours(run)), c.name.removesuffix("cell")) for c in found]
+
+
 def cell(run: Run) -> Markup:
     """Return the drawing of the derived cell with its notation, or the list of the options chosen."""
     if not (chosen := run.architecture):
         return note("No architecture has been derived yet.")
     layout = run.header.get("layout")
-    pictures = [figure(draw(c, colours(run)), c.name.removesuffix("cell")) for c in cells(chosen, layout)]
-    if not pictures:
+    if not (pictures := drawings(run, chosen)):
         ends, rows = mapping(run.derived.get("gates")), []
         for name, value in chosen.items():
             gate = zip(run.options.get(name, ()), map(number, items(ends.get(name))), strict=False)
@@ -65,12 +71,13 @@ def networks(runs: Sequence[Run]) -> Markup:
     for run in runs:
         own, random = m.of(run.network), [v for v in map(m.of, run.others) if v is not None]
         before, name = f"{run.folder.name}: " if len(runs) > 1 else "", words.called(run.network.get("network"))
+        name = "the network found" if run.blackbox else name
         rows.append(Row(before + name, [own] if own is not None else [], loud=True))
         name = f"{before}{len(random)} networks drawn at random"
         rows.append(Row(name, random, run.baseline["mean"], run.baseline["std"]))
     hint = "Each dot is a network trained from scratch and tested once; bar: mean, band: ± one standard deviation."
-    picture = dots(f"test {m.name} of each network", rows, whole_percent if m.name == "accuracy" else m.form)
-    return figure(picture, f"test {m.name} on {runs[0].text('task')}", hint) or note(
+    picture = dots(f"{m.title} of each network", rows, whole_percent if m.name == "accuracy" else m.form)
+    return figure(picture, f"{m.title} on {runs[0].text('task')}", hint) or note(
         "No network has been trained from scratch yet."
     )
 
@@ -119,7 +126,8 @@ def warnings(runs: Sequence[Run]) -> Markup:
     return note(*texts, class_="alarm") if texts else tag("p", "None.")
 
 
-def _conditions(run: Run) -> Markup:
+def conditions(run: Run) -> Markup:
+    """Return what the figures depend on: versions, machine, data, settings."""
     rows: list[tuple[object, ...]] = [(k, run.text(k)) for k in ("recipe", "task", "seed", "hash", "data", "device")]
     versions = mapping(run.header.get("versions"))
     rows += [("processor" if k == "device" else k, v) for k, v in versions.items()]

@@ -2,39 +2,74 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from mimar.core.units import percent
-from mimar.report.reading import Event, Run, mapping, number, own
+from mimar.core.units import cost, percent
+from mimar.report.reading import Event, Run, mapping, measures, number, own
 
 
 class Measure(NamedTuple):
-    """The figure by which networks are judged, "accuracy" where there is one."""
+    """The figure by which networks are judged, "accuracy" where there is one; `way` is its sign where that is known."""
 
     name: str
+    split: str = "test"
+    way: int = 0
+
+    @property
+    def title(self) -> str:
+        """The name with its split: "test accuracy"."""
+        return f"{self.split} {self.name}".strip().replace("_", " ")
 
     @property
     def sign(self) -> int:
         """Which way is better: 1 up, -1 down."""
-        return -1 if any(word in self.name for word in ("loss", "error", "perplexity")) else 1
+        return self.way or (-1 if any(word in self.name for word in ("loss", "error", "perplexity")) else 1)
 
     def form(self, value: float | None) -> str:
         """Return a value as text, a dash where there is none."""
         return percent(value) if self.name == "accuracy" else "–" if value is None else f"{value:.4g}"
 
-    def of(self, trained: Event, split: str = "test") -> float | None:
+    def gap(self, value: float) -> str:
+        """Return a difference, without its sign, as text."""
+        return f"{100 * abs(value):.2f} points" if self.name == "accuracy" else self.form(abs(value))
+
+    def of(self, trained: Event, split: str | None = None) -> float | None:
         """Return the figure of a trained network."""
-        return number(mapping(trained.get("metrics")).get(f"{split}_{self.name}"))
+        split = self.split if split is None else split
+        return number(mapping(trained.get("metrics")).get(f"{split}_{self.name}" if split else self.name))
 
 
 def measure(run: Run) -> Measure:
     """Return what the networks of a run are judged by."""
+    if run.blackbox and not run.trained and run.measures:
+        return verdict(run.result)
     names = {k[5:] for t in run.trained for k in mapping(t.get("metrics")) if k.startswith("test_")}
-    return Measure("accuracy" if "accuracy" in names or not names else min(names, key=lambda n: (n == "loss", n)))
+    return Measure(_chief(names))
+
+
+def verdict(result: dict[str, Any]) -> Measure:
+    """Return the figure of a result that its answer is judged by: the primary one on the test set, where it has one.
+
+    Without test figures it is the primary one that the search saw.
+    """
+    known = measures(result)
+    primary = next(iter(known), "")
+    stem, tested = primary.removeprefix("valid_"), {k[5:] for k in mapping(result.get("metrics")) if k[:5] == "test_"}
+    way = {"min": -1, "max": 1}.get(known.get(primary, ("",))[0], 0)
+    if primary and (stem in tested or not tested):
+        return Measure(stem, "test" if tested else "valid" if stem != primary else "", way)
+    return Measure(_chief(tested))
+
+
+def _chief(names: set[str]) -> str:
+    return "accuracy" if "accuracy" in names or not names else min(names, key=lambda n: (n == "loss", n))
 
 
 def stage(run: Run) -> str:
     """Say how far an unfinished run is."""
+    if run.blackbox and not any(map(own, run.trained)):
+        clock = max((number(t.get("ended")) or 0.0 for t in run.trials), default=0.0)
+        return f"it is still searching, {len(run.trials):,} queries and {cost(clock, run.unit)} are done"
     if run.trained or run.derived:
         return f"the architecture is derived, {len(run.trained)} networks are trained from scratch so far"
     done, total = (number(run.epochs[-1].get(k)) if run.epochs else None for k in ("epoch", "epochs"))
@@ -47,6 +82,8 @@ def standing(run: Run) -> str:
     test = m.of(run.network)
     if not run.result:
         return "not finished yet"
+    if run.blackbox:
+        return _beside(m.sign * (test - best) if n and test is not None and best is not None else None, run)
     if run.moved is False:
         return "has found nothing"
     if not own(run.network):
@@ -57,6 +94,15 @@ def standing(run: Run) -> str:
         return "behind random search"
     above = test != best and m.sign * (test - mean) > (std or 0)
     return f"{'ahead of' if above else 'level with'} random search"
+
+
+def _beside(ahead: float | None, run: Run) -> str:
+    """Say how what a black-box search found stands beside what random search would choose."""
+    if run.random:
+        return f"the best of {len(run.trials)} random architectures"
+    if ahead is None:
+        return "nothing to compare with"
+    return "level with random search" if ahead == 0 else f"{'ahead of' if ahead > 0 else 'behind'} random search here"
 
 
 def lead(run: Run) -> list[str]:
@@ -76,8 +122,7 @@ def lead(run: Run) -> list[str]:
     spread = f"mean ± standard deviation {m.form(mean)} ± {m.form(std)} (n = {n:.0f})"
     if not derived:
         return [*found, f"All networks together: {spread}."]
-    gap = f"{100 * abs(test - best):.2f} points" if m.name == "accuracy" else m.form(abs(test - best))
-    word = "exactly at" if test == best else f"{gap} {'above' if test > best else 'below'}"
+    word = "exactly at" if test == best else f"{m.gap(test - best)} {'above' if test > best else 'below'}"
     beside = (
         f"Random search trained {n:.0f} networks of the same space in the same way. The one that it would choose has "
     )

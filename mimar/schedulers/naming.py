@@ -1,4 +1,4 @@
-"""Schedulers by name, as the command line writes them: "asynchronous", "synchronous:batch=8"."""
+"""Schedulers by name, as the command line writes them: "asynchronous", "synchronous:batch=8", "asha:eta=4,kind=stop"."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from typing import Any
 
 from mimar.core.errors import UsageError, nearest
 from mimar.core.reading import part
+from mimar.schedulers.halving import Hyperband, SuccessiveHalving
 from mimar.schedulers.parts import Scheduler
 from mimar.schedulers.plain import Asynchronous, Synchronous
+from mimar.schedulers.stopping import ASHA, MedianStopping
 
 SCHEDULERS: dict[str, type[Any]] = {
     "asynchronous": Asynchronous,
     "synchronous": Synchronous,
+    "successive-halving": SuccessiveHalving,
+    "hyperband": Hyperband,
+    "asha": ASHA,
+    "median-stopping": MedianStopping,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 from mimar.space import Proposal
 
 Ask = Callable[[], Proposal | None]  # the strategy's next proposal; None when it has no more
+Values = tuple[float, ...]  # one number an objective, larger is better
 
 
 class Job(NamedTuple):
@@ -29,8 +30,8 @@ class Course(Protocol):
         """Return the next job for a free worker; None when nothing can start before something ends, or ever."""
         ...
 
-    def told(self, job: Job, value: float | None) -> None:
-        """Note a job's value, larger is better; None where it failed."""
+    def told(self, job: Job, values: Values | None) -> None:
+        """Note a job's values; None where it failed."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from mimar.core.ranges import Count, validate
-from mimar.schedulers.parts import Ask, Job
+from mimar.schedulers.parts import Ask, Job, Values
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Straight:
         proposal = ask()
         return None if proposal is None else Job(proposal, proposal.fidelity)
 
-    def told(self, job: Job, value: float | None) -> None:
+    def told(self, job: Job, values: Values | None) -> None:
         """Note nothing."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -65,15 +65,12 @@ class Rounds:
         """Return a job of the round, or None until the round has ended."""
         if self.begun == self.batch and self.ended == self.batch:
             self.begun = self.ended = 0
-        if self.begun == self.batch:
-            return None
-        proposal = ask()
-        if proposal is None:
+        if self.begun == self.batch or (proposal := ask()) is None:
             return None
         self.begun += 1
         return Job(proposal, proposal.fidelity)
 
-    def told(self, job: Job, value: float | None) -> None:
+    def told(self, job: Job, values: Values | None) -> None:
         """Count one that has ended."""
         self.ended += 1
 

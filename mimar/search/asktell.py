@@ -4,12 +4,12 @@
     then     the architecture with the best values is the result; its test figures are read once, and never told
 
 On data an evaluation is a training from scratch on the split "fit", judged on "holdout"; on a benchmark table it is a
-look-up. The loop itself is `mimar.search.session`; the strategy cannot tell one from the other.
+look-up. With `trials.evaluator` it is an estimate, as a score at initialisation: then the best is trained afterwards, and
+random networks beside it. The loop itself is `mimar.search.session`; the strategy cannot tell one from the other.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,22 +17,26 @@ from typing import Any
 from torch import nn
 
 from mimar.core.describe import LATER
-from mimar.core.errors import NonFiniteError, RunError, UsageError
+from mimar.core.errors import NonFiniteError, UsageError
 from mimar.core.events import Event, Record, Step
 from mimar.core.ranges import Count, Positive, Whole, validate
 from mimar.core.state import State
 from mimar.evaluators import Retrain
+from mimar.evaluators.parts import Evaluator
 from mimar.evaluators.table import Table
 from mimar.schedulers import named
-from mimar.search import finish
-from mimar.search.ground import TableLab, ground, verdict
+from mimar.search import finish, pool
+from mimar.search.ground import TableLab, answer, ground
 from mimar.search.lab import Lab, checked_device
+from mimar.search.ledger import job_json, job_of
+from mimar.search.naming import estimate
+from mimar.search.outcome import described, incumbent, progress
 from mimar.search.result import Result
 from mimar.search.run import Progress, run
-from mimar.search.session import Session, Terms, best, height
+from mimar.search.session import Session, Terms, full
 from mimar.search.trained import TrainedNets
 from mimar.search.trials import Trials
-from mimar.space import Measurement, Trial
+from mimar.space import Measurement
 from mimar.strategies import Random, Strategy
 from mimar.tasks import Task
 
@@ -72,8 +76,11 @@ class AskTell:
         if isinstance(lab, Lab):
             lab.ready(self.retrain)
         session = self._session(lab)
-        session.prepare()
-        return State({"phase": "search", "session": session.state_dict(), "job": None, "trained": [], "training": {}})
+        begun = hasattr(session.terms.evaluator, "preparing")  # what takes long is a phase of the state
+        if not begun:
+            session.prepare()
+        phase = "prepare" if begun else "search"
+        return State({"phase": phase, "session": session.state_dict(), "job": None, "trained": [], "training": {}})
 
     def lab(self) -> Lab | TableLab:
         """Return what the search works on."""
@@ -93,26 +100,40 @@ class AskTell:
 
     def _session(self, lab: Lab | TableLab, strategy: Strategy | None = None) -> Session:
         """Return the session of a strategy, by default its own, under the budget of the search."""
-        on_table = isinstance(lab, TableLab)
-        evaluator = lab.table if isinstance(lab, TableLab) else TrainedNets(lab, self.retrain)
+        who, table = estimate(self.trials.evaluator), lab.table if isinstance(lab, TableLab) else None
+        evaluator: Evaluator
+        if who is not None:
+            evaluator, table = who.on(lab, self.seed, self.device), None
+        else:
+            evaluator = TrainedNets(lab, self.retrain) if isinstance(lab, Lab) else lab.table
         queries, cost = self.queries, self.seconds
-        if not on_table and (cost is not None or self.trials.workers > 1):
-            word = "seconds" if cost is not None else "trials.workers"
-            raise UsageError(f"{word} is for benchmark tables; networks are trained one by one: give queries=NUMBER")
+        if table is None and cost is not None:
+            raise UsageError("seconds is for benchmark tables, which have a clock of their own: give queries=NUMBER")
+        if who is not None and self.trials.workers > 1:
+            raise UsageError("trials.workers is for benchmark tables and for trainings; an estimate answers one by one")
         if queries is None and cost is None:
-            cost = lab.table.budget if isinstance(lab, TableLab) else None
-            queries = None if cost is not None else 100 if on_table else NETWORKS
+            cost = table.budget if table is not None else None
+            queries = None if cost is not None else NETWORKS if isinstance(evaluator, TrainedNets) else 100
         terms = Terms(evaluator, queries=queries, cost=cost, seed=self.seed, **self.trials.resolved())
         course = named(self.trials.scheduler).start(evaluator.fidelities, self.seed)
-        return Session(terms, (strategy or self.strategy).start(lab.space, self.seed), course)
+        chosen: Any = strategy or self.strategy
+        if hasattr(chosen, "on"):  # it asks for scores of what is searched
+            chosen = chosen.on(lab, self.seed, self.device)
+        return Session(terms, chosen.start(lab.space, self.seed), course)
 
     def events(self, state: State) -> Iterator[Event]:
         """Advance `state` to the end; it is consistent whenever a Step is yielded."""
         lab = self.lab()
+        if "session" not in state.json and isinstance(lab, Lab):
+            yield from finish.events(self, lab, state)  # what an estimate found is being trained
+            return
         session = self._session(lab)
         session.load_state_dict(state.json["session"])
+        yield from self._prepared(session, state)
         if isinstance(lab, TableLab):
             yield from self._look_up(lab, session, state)
+        elif self.trials.evaluator:
+            yield from self._estimate(lab, session, state)
         else:
             yield from self._train(lab, session, state)
 
@@ -123,66 +144,73 @@ class AskTell:
     # -- on a table ---------------------------------------------------------------------------------------------------
 
     def _look_up(self, lab: TableLab, session: Session, state: State) -> Iterator[Event]:
-        while state.json["phase"] == "search":
-            trial = session.step()
-            if trial is not None:
-                yield Record({"event": "trial", **trial.to_json()})
-            if trial is None or len(session.trials) % STRIDE == 0:
-                state.json["session"] = session.state_dict()
-                state.json["phase"] = "search" if trial is not None else "found"
-                yield Step("search", "search", *_progress(session), boundary=trial is None)
+        yield from self._asking(session, state)
         if state.json["phase"] == "found":
             found = self._told(lab, session)
             yield Record({"event": "finished", "result": found})
             state.json.update(phase="done", result=found)
             yield Step("done", "done", 1, 1, boundary=True)
 
+    def _asking(self, session: Session, state: State) -> Iterator[Event]:
+        stride = STRIDE if isinstance(session.terms.evaluator, Table) else 1
+        while state.json["phase"] == "search":
+            trial = session.step()
+            if trial is not None:
+                yield Record({"event": "trial", **trial.to_json()})
+            if trial is None or len(session.trials) % stride == 0:
+                state.json["session"] = session.state_dict()
+                state.json["phase"] = "search" if trial is not None else "found"
+                yield Step("search", "search", *progress(session), boundary=trial is None)
+
     def _told(self, lab: TableLab, session: Session) -> dict[str, Any]:
-        winner = _winner(session)
+        winner = incumbent(session)
         beside = session.trials if self._is_random and self.baseline is None else self._random(lab).trials
-        tested = [lab.table.verdict(t.architecture) for t in beside if t.result.status == "ok"]
-        test = f"test_{lab.primary.name.removeprefix('valid_')}"
-        figures = [t[test] for t in tested if test in t] or [t.result.metrics[lab.primary.name] for t in beside]
-        top = best(beside)
-        random: dict[str, Any] = {"n": len(beside), "best": None, "mean": None, "std": None}
-        if top is not None and figures:
-            shown = verdict(lab, top.architecture, top.result.metrics)
-            mean = math.fsum(figures) / len(figures)
-            spread = math.fsum((f - mean) ** 2 for f in figures) / max(len(figures) - 1, 1)
-            random |= {"best": shown.get(test, shown[lab.primary.name]), "mean": mean, "std": math.sqrt(spread)}
-        return {
-            "recipe": self.name,
-            "task": lab.caption,
-            "seed": self.seed,
-            "architecture": finish.plain(winner.architecture),
-            "metrics": verdict(lab, winner.architecture, winner.result.metrics),
-            "baseline": {"random": random},
-            "evaluations": len(session.trials),
-            "inputs": None,
-            "supernet": {},
-            "budget": {"search": session.ledger.cost, "retrain": 0.0, "baseline": 0.0},
-            **_search(session),
-        }
+        found = answer(self, lab, winner, full(beside), session.ledger.cost)
+        return {**found, "evaluations": len(session.trials), **described(session)}
 
     @property
     def _is_random(self) -> bool:
         return isinstance(self.strategy, Random)
 
     def _random(self, lab: TableLab) -> Session:
-        """Return random search under the same budget and seed, run to its end."""
+        """Return random search under the same budget and seed, each measured once and fully, run to its end."""
+        plain = replace(self, trials=replace(self.trials, scheduler="asynchronous"))
         if self.baseline is not None:
-            session = replace(self, queries=max(self.baseline, 1), seconds=None)._session(lab, Random())
-        else:
-            session = self._session(lab, Random())
+            plain = replace(plain, queries=max(self.baseline, 1), seconds=None)
+        session = plain._session(lab, Random())
         session.over = self.baseline == 0
         while session.step() is not None:
             pass
         return session
 
+    def _prepared(self, session: Session, state: State) -> Iterator[Event]:
+        """Let an evaluator that needs it get ready, or take up what it has prepared."""
+        evaluator: Any = session.terms.evaluator
+        if not hasattr(evaluator, "preparing"):
+            return
+        if state.json["phase"] == "prepare":
+            yield from evaluator.preparing(state)
+            session.prepare()
+            state.json.update(phase="search", session=session.state_dict())
+            yield Step("search", "search", *progress(session), boundary=True)
+        evaluator.attached(state)
+
+    # -- by an estimate, on data --------------------------------------------------------------------------------------
+
+    def _estimate(self, lab: Lab, session: Session, state: State) -> Iterator[Event]:
+        yield from self._asking(session, state)
+        winner = incumbent(session).architecture
+        yield Record({"event": "derived", "architecture": finish.plain(winner)})
+        finish.to_retraining(self, lab, state, winner, session.ledger.cost)
+        state.json["search"] = described(session)
+        yield from finish.events(self, lab, state)
+
     # -- by training --------------------------------------------------------------------------------------------------
 
     def _train(self, lab: Lab, session: Session, state: State) -> Iterator[Event]:
         json = state.json
+        if json["phase"] == "search" and session.terms.workers > 1:
+            yield from pool.events(lab, self.retrain, session, state)
         while json["phase"] == "search":
             if json["job"] is None:
                 job = session.begin()
@@ -190,7 +218,7 @@ class AskTell:
                     session.finish()
                     json.update(phase="baseline", session=session.state_dict())
                     break
-                json.update(job=_job(job), session=session.state_dict())
+                json.update(job=job_json(job), session=session.state_dict())
             yield from self._measure(lab, session, state)
         trained: list[dict[str, Any]] = json["trained"]
         first = json["first"] = json.get("first", len(trained))
@@ -201,16 +229,20 @@ class AskTell:
             )
         if json["phase"] != "done":
             ours, apart = trained[:first], trained[first:]
-            winner = _winner(session)
+            winner = incumbent(session)
             chosen = next(t for t in ours if t["network"] == f"random-{winner.number}")
             cost, beside = (sum(t["budget"] for t in part) for part in (ours, apart))
             budget = {"search": cost, "retrain": 0.0, "baseline": beside}
-            randoms = ours if self.baseline is None and self._is_random else apart
-            yield from finish.close(self, lab, state, chosen, randoms, budget, _search(session))
+            labels = {f"random-{t.number}" for t in full(session.trials)}
+            randoms = (
+                [t for t in ours if t["network"] in labels] if self.baseline is None and self._is_random else apart
+            )
+            more = described(session) | ({"workers": pool.worked(session, state)} if "worked" in json else {})
+            yield from finish.close(self, lab, state, chosen, randoms, budget, more)
 
     def _measure(self, lab: Lab, session: Session, state: State) -> Iterator[Event]:
         """Train the network of the job at hand, where it was left, and tell what came of it."""
-        job = _unjob(state.json["job"])
+        job = job_of(state.json["job"])
         label = f"random-{session.number}"
         evaluator: Any = session.terms.evaluator
         part = evaluator.part(job.fidelity)
@@ -243,54 +275,3 @@ class AskTell:
         state.json.update(job=None, session=session.state_dict())
         if trial is not None:
             yield Record({"event": "trial", **trial.to_json()})
-
-
-def _winner(session: Session) -> Trial:
-    found = best(session.trials)
-    if found is None:
-        raise RunError(f"none of {len(session.trials)} evaluations gave a figure, so that nothing was found")
-    return found
-
-
-def _search(session: Session) -> dict[str, Any]:
-    """Return what is said of the search itself: what it spent, how its incumbent rose, and the front if there is one."""
-    of, measures = session.terms.evaluator, [list(measure) for measure in session.terms.evaluator.measures]
-    found: dict[str, Any] = {"ledger": vars(session.ledger), "unit": of.unit, "measures": measures}
-    top: Trial | None = None
-    trace = []
-    for n, trial in enumerate(session.trials, start=1):
-        now = best([t for t in (top, trial) if t is not None])
-        if now is not None and now is not top:
-            top = now
-            trace.append([n, trial.ended, list(trial.values), trial.number])
-    found["incumbents"] = trace
-    good = [t for t in session.trials if t.values]
-    if good and len(good[0].values) > 1:
-        from mimar.objectives import front
-
-        top_level = max(height(t) for t in good)
-        good = [t for t in good if height(t) == top_level]
-        members = {good[i].architecture: good[i] for i in front([t.values for t in good])}
-        found["front"] = [{"architecture": finish.plain(a), "values": list(t.values)} for a, t in members.items()]
-    return found
-
-
-def _progress(session: Session) -> tuple[int, int, dict[str, float]]:
-    """Return how much of the budget is spent and how much there is, in queries or in whole units of cost, and figures."""
-    terms, ledger, top = session.terms, session.ledger, best(session.trials)
-    name, figures = terms.evaluator.measures[0].name, {terms.evaluator.unit: ledger.clock, "queries": ledger.queries}
-    figures |= {} if top is None else {f"best {name.replace('_', ' ')}": top.result.metrics[name]}
-    if terms.queries is not None:
-        return ledger.queries, terms.queries, figures
-    return int(ledger.clock), int(terms.cost or 0), figures
-
-
-def _job(job: Any) -> dict[str, Any]:
-    trial = Trial(job.proposal, Measurement({}))
-    return {"trial": trial.to_json(), "fidelity": job.fidelity, "since": job.since, "key": job.key}
-
-
-def _unjob(data: dict[str, Any]) -> Any:
-    from mimar.schedulers import Job
-
-    return Job(Trial.from_json(data["trial"]).proposal, data["fidelity"], data["since"], data["key"])

@@ -170,7 +170,7 @@ def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:
     if state.json["phase"] != "done":
         budget = {"search": state.json["search_cost"], "retrain": trained[0]["budget"]}
         budget["baseline"] = sum(t["budget"] for t in trained[1:])
-        yield from close(search, lab, state, trained[0], trained[1:], budget)
+        yield from close(search, lab, state, trained[0], trained[1:], budget, state.json.get("search"))
 
 
 Keep = Callable[[Mapping[str, Any]], bool]

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
 
 from mimar.core.errors import DataError, UsageError
 from mimar.evaluators import benchmarks
 from mimar.evaluators.table import Table
+from mimar.search import finish
 from mimar.search.lab import Lab
-from mimar.space import Architecture, Space
+from mimar.search.session import best
+from mimar.space import Architecture, Proposal, Space, Trial
 from mimar.supernet import chosen
 from mimar.tasks import Measure
+
+
+class Named(Protocol):
+    """What a result says of the search that it came from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +89,41 @@ class Known:
 
 def verdict(lab: TableLab, architecture: Architecture, metrics: Mapping[str, float]) -> dict[str, float]:
     """Return the figures of a search's answer: what the search saw, and what the table says of it finally."""
+    if lab.primary.name not in metrics:  # the search looked at an estimate
+        metrics = {**lab.table.evaluate(Proposal(architecture)).metrics, **metrics}
     try:
         return {**metrics, **lab.table.verdict(architecture)}
     except DataError:
         return dict(metrics)
+
+
+def answer(search: Named, lab: TableLab, winner: Trial, beside: Sequence[Trial], cost: float) -> dict[str, Any]:
+    """Return the result of a search on a table as JSON, random architectures beside the one that it found."""
+    return {
+        "recipe": search.name,
+        "task": lab.caption,
+        "seed": search.seed,
+        "architecture": finish.plain(winner.architecture),
+        "metrics": verdict(lab, winner.architecture, winner.result.metrics),
+        "baseline": {"random": _summary(lab, beside)},
+        "evaluations": 1,
+        "inputs": None,
+        "supernet": {},
+        "budget": {"search": cost, "retrain": 0.0, "baseline": 0.0},
+    }
+
+
+def _summary(lab: TableLab, trials: Sequence[Trial]) -> dict[str, Any]:
+    """Return {n, best, mean, std} of the test figures; `best` is that of the best trial."""
+    tested = [lab.table.verdict(t.architecture) for t in trials if t.result.status == "ok"]
+    test = f"test_{lab.primary.name.removeprefix('valid_')}"
+    seen = [t.result.metrics for t in trials]  # empty where an evaluation failed
+    figures = [t[test] for t in tested if test in t] or [m[lab.primary.name] for m in seen if lab.primary.name in m]
+    top = best(trials)
+    found: dict[str, Any] = {"n": len(trials), "best": None, "mean": None, "std": None}
+    if top is None or not figures:
+        return found
+    shown = verdict(lab, top.architecture, top.result.metrics)
+    mean = math.fsum(figures) / len(figures)
+    spread = math.fsum((f - mean) ** 2 for f in figures) / max(len(figures) - 1, 1)
+    return found | {"best": shown.get(test, shown[lab.primary.name]), "mean": mean, "std": math.sqrt(spread)}

@@ -54,3 +54,18 @@ def unpacked(data: Mapping[str, Any]) -> Running:
     t, known = Trial.from_json(data), data["status"] is not None
     job = Job(t.proposal, data["at"], data["since"], data["key"])
     return Running(t.ended if known else inf, t.number, job, t.begun, t.result if known else None, t.repeated)
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """Return a job as JSON."""
+    return {
+        "trial": Trial(job.proposal, Measurement({})).to_json(),
+        "fidelity": job.fidelity,
+        "since": job.since,
+        "key": job.key,
+    }
+
+
+def job_of(data: Mapping[str, Any]) -> Job:
+    """Return what `job_json` described."""
+    return Job(Trial.from_json(data["trial"]).proposal, data["fidelity"], data["since"], data["key"])

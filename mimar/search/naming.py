@@ -9,6 +9,7 @@ from mimar.core.errors import UsageError, nearest
 from mimar.evaluators.parts import Evaluator
 from mimar.search.ground import TableLab
 from mimar.search.lab import Lab
+from mimar.search.shared import Sharing
 from mimar.search.untrained import Untrained
 
 
@@ -20,7 +21,10 @@ class Estimate(Protocol):
         ...
 
 
-ESTIMATES: dict[str, Callable[[str], Estimate]] = {"proxy": Untrained.named}  # by what follows the first colon
+ESTIMATES: dict[str, Callable[[str], Estimate]] = {
+    "proxy": Untrained.named,
+    "shared": Sharing.named,
+}  # by what follows the first colon
 
 
 def estimate(given: Any) -> Estimate | None:
@@ -31,7 +35,8 @@ def estimate(given: Any) -> Estimate | None:
     if not isinstance(given, str):
         if not hasattr(given, "on"):
             raise UsageError(f"an evaluator is a part such as mimar.search.Untrained or a name, not {given!r}")
-        return given  # type: ignore[no-any-return]
+        found: Estimate = given
+        return found
     name, _, rest = given.strip().partition(":")
     if not name:
         return None

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -49,7 +50,7 @@ class Search(Protocol):
 
     def start(self) -> State: ...
 
-    def events(self, state: State) -> Iterator[Event]: ...
+    def events(self, state: State) -> Iterator[Event]: ...  # of a generator: it is closed at the end
 
     def lab(self) -> Lab | TableLab: ...
 
@@ -205,18 +206,20 @@ def _stored(search: Search, store: runs.Store, fresh: State | None, tell: Progre
         json = {**state.json, "seconds": spent + time.monotonic() - begun}
         store.snapshot(json, state.tensors)
 
-    for event in search.events(state):
-        tell(event)
-        if isinstance(event, Record):
-            if event.logged:
-                store.append(event.data)
-            continue
-        steps += 1
-        if event.boundary or interrupts.pending or steps >= EVERY or time.monotonic() - saved >= SECONDS:
-            save()
-            saved, steps = time.monotonic(), 0
-        if interrupts.pending:
-            raise KeyboardInterrupt
+    events: Any = search.events(state)
+    with closing(events):  # at an interrupt too: processes that a search has started end with it
+        for event in events:
+            tell(event)
+            if isinstance(event, Record):
+                if event.logged:
+                    store.append(event.data)
+                continue
+            steps += 1
+            if event.boundary or interrupts.pending or steps >= EVERY or time.monotonic() - saved >= SECONDS:
+                save()
+                saved, steps = time.monotonic(), 0
+            if interrupts.pending:
+                raise KeyboardInterrupt
     found = _result(search, state, state.json["result"], spent + time.monotonic() - begun, str(store.folder))
     if found.model is not None:
         kept = {n: t.contiguous() for n, t in state.group("final").items()}

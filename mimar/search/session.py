@@ -20,7 +20,7 @@ from typing import Any
 from mimar.core.errors import RunError
 from mimar.core.streams import Draws
 from mimar.evaluators.parts import Evaluator, signs
-from mimar.objectives import Limit, Objective
+from mimar.objectives import Limit, Objective, settled
 from mimar.schedulers import Course, Job
 from mimar.search.ledger import Ledger, Running, at, packed, unpacked
 from mimar.space import Architecture, Measurement, Proposal, Trial
@@ -49,7 +49,8 @@ class Session:
     """A black-box search under way; `step` is one trial."""
 
     def __init__(self, terms: Terms, searcher: Searcher, course: Course) -> None:
-        self.terms, self.searcher, self.course = terms, searcher, course
+        objective = settled(terms.objective, terms.evaluator.space, terms.evaluator.costs)
+        self.terms, self.searcher, self.course = replace(terms, objective=objective), searcher, course
         self.ledger = Ledger()
         self.trials: list[Trial] = []
         self.running: list[Running] = []
@@ -58,6 +59,8 @@ class Session:
         self.seen: set[tuple[Architecture, float | None]] = set()
         self.origins: dict[int, tuple[int, float]] = {}  # by the course's key: number of the first job, cost up to here
         self.signs = signs(terms.evaluator.measures)
+        if hasattr(searcher, "inform"):
+            searcher.inform(terms.evaluator.costs, self._within if terms.limits else None)
 
     def prepare(self) -> None:
         """Charge what the evaluator needs before its first query."""
@@ -111,15 +114,18 @@ class Session:
         return None
 
     def _allowed(self, proposal: Proposal) -> bool:
-        if not self.terms.limits:
+        if not self.terms.limits or self._within(proposal.architecture):
             return True
         costs = self.terms.evaluator.costs(proposal.architecture)
-        if all(limit.feasible(costs) for limit in self.terms.limits):
-            return True
         self.ledger.infeasible += 1
         clock = self.ledger.clock
         self.searcher.tell([Trial(proposal, Measurement(dict(costs), 0.0, "infeasible"), (), -1, clock, clock)])
         return False
+
+    def _within(self, architecture: Architecture) -> bool:
+        """Tell whether the known costs of an architecture keep the limits."""
+        costs = self.terms.evaluator.costs(architecture)
+        return all(limit.feasible(costs) for limit in self.terms.limits)
 
     def _free(self, job: Job) -> bool:
         """Answer a job that was measured before, at the same fidelity, from memory, where that costs nothing."""
@@ -261,10 +267,13 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     With several objectives: of those that nothing dominates, the one that is best in the first.
     """
     good = [t for t in trials if t.values and all(v - v == 0.0 for v in t.values)]
-    if not good:
-        return None
-    top = max(height(t) for t in good)
-    return max((t for t in good if height(t) == top), key=lambda t: t.values)
+    return max(full(good), key=lambda t: t.values, default=None)
+
+
+def full(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the trials at the highest fidelity that any has."""
+    top = max(map(height, trials), default=0.0)
+    return [t for t in trials if height(t) == top]
 
 
 def height(trial: Trial) -> float:

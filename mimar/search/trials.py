@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
+from mimar.core.describe import LATER
 from mimar.core.ranges import Count, Positive, validate
 from mimar.objectives import Limit, Objective, aim, limit
 from mimar.schedulers import Scheduler, named
+from mimar.search.naming import Estimate, estimate
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Trials:
     `scheduler`: a name of `mimar list schedulers` with its fields, as "asha:eta=3". `objective`: metrics; one is
     maximised (or minimised, as its direction says), several are searched for their Pareto front; none is the primary one.
     `limits`: on known costs, as "params<=500000", asked before a query is spent. `timeout`: a query that would cost more
-    ends there, without figures. `workers`
+    ends there, without figures. `evaluator`: who measures instead of training or the table, as "proxy:synflow". `workers`
     measure at once; on a table they are simulated, on its clock. `duplicates`: an architecture measured before is "charged" like any other, or "free".
     """
 
@@ -27,12 +29,22 @@ class Trials:
     timeout: Positive | None = None
     workers: Count = 1
     duplicates: Literal["charged", "free"] = "charged"
+    evaluator: str | Estimate = field(default="", metadata={LATER: True})
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         validate(self)
         named(self.scheduler)
+        estimate(self.evaluator)
         self.resolved()
+
+    def by(self, evaluator: str | Estimate) -> Trials:
+        """Return the protocol with an evaluator, where none is asked for."""
+        return self if self.evaluator else replace(self, evaluator=evaluator)
+
+    def towards(self, objective: Objective) -> Trials:
+        """Return the protocol with an objective, where none is asked for."""
+        return self if self.objective != () else replace(self, objective=objective)
 
     def resolved(self) -> dict[str, Any]:
         """Return objective, limits, timeout and duplicates as a session takes them."""

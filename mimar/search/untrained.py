@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -15,12 +15,12 @@ from mimar.core.streams import derive, isolated, stream
 from mimar.evaluators import proxies
 from mimar.evaluators.proxies import Proxy
 from mimar.evaluators.proxy import Proxies
-from mimar.search.ground import TableLab
+from mimar.search.ground import Known, TableLab
 from mimar.search.lab import Lab
 from mimar.tasks.protocol import Batch as Samples
 
-# published layout: (a small net of it, the shape of its images, their classes), for tables that have figures alone
-NETS = {"nasbench201": ("nasbench201:cells=1,channels=16", (3, 32, 32), 10)}
+# published layout: (a small net of it, the shape of its images, their classes), for tables, which have figures alone
+NETS = {"nasbench201": ("nasbench201:cells=1,channels=8", (3, 16, 16), 10)}
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,31 @@ class Untrained:
 
     def on(self, lab: Lab | TableLab, seed: int, device: str) -> Proxies:
         """Return the evaluator of a search."""
-        return Proxies(*subject(lab, seed, device, self.batch, self.images), self.parts(), seed, self.draws)
+        model, batch = subject(lab, seed, device, self.batch, self.images)
+        free: dict[str, Any] = {}
+        if isinstance(lab, TableLab):
+            free = {"known": lab.table.costs, "sizes": tuple(c.measure for c in lab.table.known)}
+        elif lab.larger is not None:
+            free = {"known": Known(lab)}
+        return Proxies(model, batch, self.parts(), seed, self.draws, **free)
 
 
 def subject(
     lab: Lab | TableLab, seed: int, device: str, size: int, images: Literal["task", "noise"] = "task"
 ) -> tuple[nn.Module, Samples]:
-    """Return the model whose untrained networks are scored, and the batch; raises UsageError on a table without networks."""
+    """Return the model whose untrained networks are scored, the one that is searched, and the batch.
+
+    Raises UsageError on a table without networks.
+    """
     if isinstance(lab, TableLab):
         name, shape, classes = _net(lab)
         with isolated(derive(seed, "model")):
             model = nets.named(name, in_channels=shape[0], classes=classes, affine=True)
         return model, proxies.noise(shape, classes, size, seed, device)
+    model = lab.final if lab.larger is None else lab.supernet.model
     if images == "noise":
-        return lab.final, proxies.noise(lab.data.task.shape, lab.data.task.classes, size, seed, device)
-    return lab.final, lab.data.sample("train", stream(seed, "proxy batch"), size=size, device=device)
+        return model, proxies.noise(lab.data.task.shape, lab.data.task.classes, size, seed, device)
+    return model, lab.data.sample("train", stream(seed, "proxy batch"), size=size, device=device)
 
 
 def _net(lab: TableLab) -> tuple[str, tuple[int, ...], int]:

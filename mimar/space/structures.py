@@ -112,7 +112,7 @@ class NasBench201:
         for way in ((0, 3), (0, 1, 3), (0, 2, 3), (0, 1, 2, 3)):
             sequence = [operations[edge] for edge in pairwise(way)]
             if "none" not in sequence:
-                found.add(_sequence_number(sequence, NASBENCH201_OPERATIONS[1:]))
+                found.add(sequence_number(sequence, NASBENCH201_OPERATIONS[1:]))
         return sorted(found)
 
     def graph(self, arch: Architecture) -> Graph:
@@ -254,7 +254,7 @@ class Darts:
             for pairs in self._cell(arch, name):
                 ways.append([(start, (*way, op)) for i, op in pairs for start, way in ways[i]])
             for start, way in (w for node in ways[2:] for w in node):
-                found.add((2 * c + start) * self._sequences + _sequence_number(way, self.operations))
+                found.add((2 * c + start) * self._sequences + sequence_number(way, self.operations))
         return sorted(found)
 
     def graph(self, arch: Architecture) -> Graph:
@@ -311,7 +311,7 @@ def _least_cell(cell: Cell, options: tuple[tuple[str, ...], ...]) -> Cell:
     return best
 
 
-def _sequence_number(sequence: Sequence[str], operations: Sequence[str]) -> int:
+def sequence_number(sequence: Sequence[str], operations: Sequence[str]) -> int:
     """Number the sequences of operations: shorter first, then lexicographic."""
     number = 0
     for operation in sequence:
@@ -327,4 +327,8 @@ def structure_of(layout: str | None, choices: tuple[Choice, ...]) -> Structure |
         return NasBench201(choices[0].name.rpartition("/")[0] if choices else "cell")
     if layout == "darts":
         return Darts(choices)
-    raise SpaceError(nearest(layout, ("nasbench201", "darts"), kind="layout"))
+    if layout == "dag":
+        from mimar.space.dag import Dag  # which needs spaces, as these need structures
+
+        return Dag(choices)
+    raise SpaceError(nearest(layout, ("nasbench201", "darts", "dag"), kind="layout"))

@@ -13,6 +13,7 @@ from mimar.core.ranges import Count, Range, validate
 from mimar.core.streams import Draws
 from mimar.objectives import utilities
 from mimar.space import Space, judged
+from mimar.strategies.initial import Initial, Sampled
 from mimar.strategies.parts import Proposal, Trial
 from mimar.strategies.past import Known
 from mimar.strategies.variation import Mutate, Variation
@@ -23,7 +24,7 @@ class Evolution:
     """Tournament evolution. `sample`: how many take part in a tournament; a number below 1 is a share of the population.
 
     `death`: "oldest" is regularised evolution (Real et al., 2019), "worst" the classical one, "none" lets everybody live
-    (Liu et al., 2018). The first `population` proposals are drawn from the space. Several objectives: a tournament is won
+    (Liu et al., 2018). The first `population` proposals are made by `initial`. Several objectives: a tournament is won
     by front and crowding among its members. What fails or breaks a limit never enters the population.
     """
 
@@ -31,6 +32,7 @@ class Evolution:
     sample: Annotated[float, Range(0.0, open_low=True)] = 25
     death: Literal["oldest", "worst", "none"] = "oldest"
     variation: Variation = Mutate()
+    initial: Initial = Sampled()
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -57,7 +59,7 @@ class EvolutionSearcher:
     def _one(self) -> Proposal:
         self.asked += 1
         if self.asked <= self.part.population or not self.population:
-            return Proposal(self.space.sample(self.draws))
+            return Proposal(self.part.initial(self.space, self.draws))
         parent = self._winner()
         child, meta = self.part.variation(self.space, parent, self._winner, self.asked, self.draws)
         return Proposal(child, None, parent.digest, meta)

@@ -12,7 +12,11 @@ __all__ = ["Measurement", "Proposal", "Searcher", "Strategy", "Trial"]
 
 
 class Searcher(Protocol):
-    """A strategy at work on one space: pure given its seed and what it was told."""
+    """A strategy at work on one space: pure given its seed and what it was told.
+
+    One that has `inform(costs, allowed)` is told before all else what is free to know: a function from an architecture to
+    its known costs, and one that says whether it keeps the limits (None where nothing is limited).
+    """
 
     def ask(self, n: int, pending: Sequence[Proposal] = ()) -> list[Proposal]:
         """Return n proposals; `pending` ones are still being evaluated."""

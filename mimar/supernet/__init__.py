@@ -1,6 +1,6 @@
 """Execution of a space: a model with choices under given weights and gates, and the plain network of one architecture."""
 
-from mimar.supernet.extract import Extracted, chosen, extract
+from mimar.supernet.extract import Extracted, chosen, extract, reinitialised
 from mimar.supernet.fused import Fused
 from mimar.supernet.gates import Gates
 from mimar.supernet.memory import free_bytes, saved_bytes, step_bytes
@@ -19,6 +19,7 @@ __all__ = [
     "free_bytes",
     "output_scales",
     "recalibrated",
+    "reinitialised",
     "saved_bytes",
     "step_bytes",
 ]

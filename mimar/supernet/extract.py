@@ -140,6 +140,16 @@ def _ours(module: nn.Module) -> bool:
     return type(module).__module__.split(".")[0] == "mimar"
 
 
+def reinitialised(model: nn.Module, rng: Rng) -> nn.Module:
+    """Return a copy of a model, choices included, with weights drawn anew by each module's own `reset_parameters`.
+
+    Raises UsageError where a module has parameters and no such method.
+    """
+    double = copy.deepcopy(model)
+    _reset(double, rng, {})
+    return double
+
+
 def _reset(net: nn.Module, rng: Rng, traced: Mapping[int, nn.Module]) -> None:
     """Re-initialise every module by its own rule, under `rng`; the rule of a traced one is that of its class."""
     device = next((p.device for p in net.parameters()), torch.device("cpu"))

@@ -39,8 +39,17 @@ ELSEWHERE = {"net", "task", "device", "baseline", "retrain"}  # tests/search say
 SHARED = {"queries": 40, "seconds": 500.0, "seed": 5}
 
 # What has to be so for a keyword to act on the toy, and the value it is changed to where the one at hand says little.
-WHERE: dict[tuple[str, str], dict[str, Any]] = {}
-VALUES: dict[tuple[str, str], Any] = {}
+WHERE: dict[tuple[str, str], dict[str, Any]] = {
+    ("tabnas", "correction"): {"trials": Trials(limits=("params<=20000",))},
+    ("tabnas", "samples"): {"trials": Trials(limits=("params<=20000",))},
+    ("mnasnet", "cost"): {"target": 1e5},  # the costs of the toy are proportional
+}
+VALUES: dict[tuple[str, str], Any] = {
+    ("enas-memory", "size"): 5,
+    ("robot", "candidates"): 100,
+    ("robot", "scores"): toy.MadeUp(1),
+    ("mnasnet", "cost"): "params",
+}
 # Pairs that are equal on the toy, with the reason.
 EQUAL: dict[frozenset[str], str] = {}
 
@@ -69,7 +78,7 @@ def table() -> Table:
 
 def options(name: str, **more: Any) -> dict[str, Any]:
     known = inspect.signature(recipes.load(name)[1]).parameters
-    given = {"task": table(), "queries": QUERIES, "baseline": 0, **more}
+    given = {"task": table(), "queries": QUERIES, "baseline": 0, **toy.ASKED.get(name, {}), **more}
     return {key: value for key, value in given.items() if key in known}
 
 
@@ -133,7 +142,7 @@ def test_every_keyword_acts(name: str, key: str) -> None:
     where = WHERE.get((name, key), {"queries": None} if key == "seconds" else {})
     default = inspect.signature(recipes.load(name)[1]).parameters[key].default
     now = options(name, **where).get(key, default)
-    value = VALUES.get((name, key), other(name, key, now))
+    value = VALUES[name, key] if (name, key) in VALUES else other(name, key, now)
     assert plain(name, tuple(where.items())) != tuple(asked(name, **{**where, key: value})), (
         f"{key}={value!r} does nothing"
     )

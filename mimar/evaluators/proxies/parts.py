@@ -6,7 +6,7 @@ Shapes: B batch, K outputs; x (B, …), y (B,) labels, or (B, K) numbers where a
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Protocol
 
@@ -70,7 +70,7 @@ def weights(net: nn.Module) -> Weights:
 
     Raises UsageError where there is none.
     """
-    found = {name: p for name, p in net.named_parameters() if p.requires_grad and p.dim() > 1}
+    found: Weights = {name: p for name, p in net.named_parameters() if p.requires_grad and p.dim() > 1}
     if not found:
         raise UsageError("the network has no trainable weights of two or more dimensions to be scored by")
     return found
@@ -82,7 +82,7 @@ def loss(output: Tensor, y: Tensor) -> Tensor:
     return fit(output, y)
 
 
-def slopes(of: Tensor, tensors: list[Tensor], **more: Any) -> list[Tensor]:
+def slopes(of: Tensor, tensors: Sequence[Tensor], **more: Any) -> list[Tensor]:
     """Return the gradients of a number; zeros for tensors that it does not depend on."""
     found = torch.autograd.grad(of, tensors, allow_unused=True, **more)
     return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from mimar.core.errors import SpaceError
 from mimar.space.architecture import Architecture
@@ -51,7 +52,15 @@ class Prefix:
 
     def back(self, arch: Architecture) -> Architecture:
         """Fill in neutral values."""
-        return self.space.complete(arch, lambda choice: neutral(choice, self.neutral))
+        return self.space.complete(arch, self.filled)
+
+    def filled(self, choice: Choice) -> Value:
+        """Return the neutral value of a choice."""
+        return self._neutral[choice.name]
+
+    @cached_property
+    def _neutral(self) -> dict[str, Value]:
+        return {choice.name: neutral(choice, self.neutral) for choice in self.space.choices}
 
     def forth(self, arch: Architecture) -> Architecture:
         """Return the prefix; raises SpaceError where something else is not neutral."""

@@ -6,7 +6,6 @@ Wu, Saxena and Jain, "Poisoning the search space in neural architecture search",
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from mimar.core.streams import Draws
 from mimar.space.architecture import Architecture
 from mimar.space.choice import Choice
 from mimar.space.space import Space
-from mimar.space.transforms.image import Image, Same, image
+from mimar.space.transforms.image import Image, image
 
 
 @dataclass(frozen=True)
@@ -84,17 +83,24 @@ class Copies:
 class Merge:
     """The guard: keep one of several options of a choice that are the same wherever they stand.
 
-    Two options are the same when exchanging them leaves the canonical form as it is in `samples` random architectures;
-    the first of them stays, with its own prior. A space without classes of its own loses nothing.
+    Two options are the same when exchanging them leaves the canonical form as it is in `samples` random architectures of
+    different classes (fewer where 16 times as many draws give no more: where poison is frequent, most draws are one dead
+    network, which tells nothing apart). The first of them stays, with its own prior. A space without classes of its own
+    loses nothing.
     """
 
-    samples: int = 16
+    samples: int = 128
     seed: int = 0
 
     def __call__(self, space: Space) -> Image:
         """Return the space without repetitions; forth replaces an option by the one that stayed."""
         draws = Draws(self.seed, "merge")
-        drawn = [space.sample(draws) for _ in range(self.samples)]
+        classes: dict[Architecture, Architecture] = {}
+        for _ in range(16 * self.samples):
+            if len(classes) < self.samples:
+                arch = space.sample(draws)
+                classes.setdefault(space.canonical(arch), arch)
+        drawn = list(classes.values())
         kept = {c.name: _kept(space, c, drawn) for c in space.choices if c.kind == "one" and c.count > 1}
         made = []
         for choice in space.choices:
@@ -119,12 +125,16 @@ def _kept(space: Space, choice: Choice, drawn: list[Architecture]) -> dict[Any, 
 
 
 @dataclass(frozen=True)
-class Representatives(Same):
+class Representatives:
     """The ways into a space without repetitions: `kept` says, by choice, which option stands for which."""
 
     kept: tuple[tuple[str, tuple[tuple[Any, Any], ...]], ...]
 
-    def forth(self, arch: Mapping[str, Any]) -> Architecture:
+    def back(self, arch: Architecture) -> Architecture:
+        """Return the architecture itself: every option that stayed was there before."""
+        return arch
+
+    def forth(self, arch: Architecture) -> Architecture:
         """Replace every option by the one that stayed."""
         to = {name: dict(pairs) for name, pairs in self.kept}
         return Architecture.trusted({n: to.get(n, {}).get(v, v) if n in to else v for n, v in arch.items()})

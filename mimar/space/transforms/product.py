@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar, NoReturn
+from typing import Any
 
-from mimar.core.errors import SpaceError, UsageError, nearest
+from mimar.core.errors import SpaceError, nearest
 from mimar.space.architecture import Architecture
 from mimar.space.space import Constraint, Space
-from mimar.space.structures import Graph
+from mimar.space.transforms.classes import Classes
 
 PLACE = "/"  # between the name of a factor and the name of its choice
 
@@ -25,8 +25,6 @@ class Product:
     """
 
     factors: tuple[tuple[str, Space], ...]
-    layout: ClassVar[str | None] = None
-    vocabulary: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         names = [name for name, _ in self.factors]
@@ -42,7 +40,7 @@ class Product:
                 when = tuple((_joined(name, parent), option) for parent, option in choice.when)
                 choices.append(replace(choice, name=_joined(name, choice.name), when=when))
             constraints += [Within(name, constraint) for constraint in factor.constraints]
-        return Space(choices, constraints, structure=self)
+        return Space(choices, constraints, structure=Classes(self.canonical, self.simplify))
 
     def split(self, arch: Mapping[str, Any]) -> dict[str, Architecture]:
         """Return the architecture of every factor by its name."""
@@ -61,8 +59,6 @@ class Product:
             raise SpaceError(nearest(name, [n for n, _ in self.factors], kind="factor"))
         return Only(name)
 
-    # -- as the structure of its space -------------------------------------------------------------------------------
-
     def canonical(self, arch: Architecture) -> Architecture:
         """Return the architecture whose factors are in canonical form."""
         return self.join({name: factor.canonical(part(arch, name)) for name, factor in self.factors})
@@ -70,27 +66,6 @@ class Product:
     def simplify(self, arch: Architecture) -> Architecture:
         """Return the architecture whose factors are simplified."""
         return self.join({name: factor.simplify(part(arch, name)) for name, factor in self.factors})
-
-    def enumerate(self) -> Iterator[Architecture] | None:
-        """Return None: no order was published."""
-        return None
-
-    @property
-    def path_count(self) -> int:
-        """Raises UsageError."""
-        _no_graph()
-
-    def paths(self, arch: Architecture) -> list[int]:
-        """Raises UsageError."""
-        _no_graph()
-
-    def graph(self, arch: Architecture) -> Graph:
-        """Raises UsageError."""
-        _no_graph()
-
-    def ungraph(self, graph: Graph) -> Architecture:
-        """Raises UsageError."""
-        _no_graph()
 
 
 @dataclass(frozen=True)
@@ -123,6 +98,3 @@ def part(arch: Mapping[str, Any], name: str) -> Architecture:
 def _joined(factor: str, name: str) -> str:
     return factor + PLACE + name
 
-
-def _no_graph() -> NoReturn:
-    raise UsageError("a product of spaces has no graph: split it and encode its factors, or use 'onehot' or 'unit-cube'")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -152,11 +152,3 @@ class Split:
     def __call__(self, space: Space) -> tuple[Image, Image]:
         """Return both parts."""
         return Restrict(self.predicate)(space), Restrict(Not(self.predicate))(space)
-
-
-def cut(space: Space, predicates: Sequence[Constraint]) -> tuple[Image, ...]:
-    """Return the parts of a space under several splits, one after the other: up to 2^n of them, some perhaps empty."""
-    parts: tuple[Image, ...] = (image(space, space.choices, Same()),)
-    for predicate in predicates:
-        parts = tuple(Image(half.space, space, Same()) for part in parts for half in Split(predicate)(part.space))
-    return parts
