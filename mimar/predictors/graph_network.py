@@ -42,9 +42,9 @@ class GraphNetwork:
     channels: Count = 144
     head: Count = 128
     dropout: Fraction = 0.1
-    epochs: Count = 150
+    epochs: Count = 40
     batch: Count = 10
-    lr: Positive = 1e-3
+    lr: Positive = 3e-3
     decay: NonNegative = 1e-3
     graph: Literal["contracted", "whole"] = "contracted"
     split: float | None = None

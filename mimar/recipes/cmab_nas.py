@@ -21,9 +21,10 @@ PAPER = Paper(
     "https://arxiv.org/abs/2101.00336",
 )
 DIFFERS = (
-    "arms are pulled by epsilon-greedy naive sampling; upper confidence bounds as there: local=0 greedy=0 exploration=0.3",
+    "the bonus of an arm is multiplied by a random number, one a decision: without, all decisions change arms in step",
     "rewards are the ranks of accuracies among all so far, and ten random cells come first",
-    "a cell is measured once: the best product not yet measured stands for the best (there shared weights change in between)",
+    "a cell is measured once: the best product not yet measured is taken (there shared weights change in between)",
+    "epsilon-greedy naive sampling is there too: exploration=0 local=0.3 greedy=0.4",
     "under the naive assumption the order of the levels says nothing, so that nested search is one pass over the decisions",
     "the result is the best cell that was measured (there the product of the best arms)",
 )
@@ -39,9 +40,9 @@ def recipe(
     baseline: Whole | None = None,
     queries: Count | None = None,
     seconds: Positive | None = None,
-    local: Fraction = 0.3,
-    greedy: Fraction = 0.4,
-    exploration: NonNegative = 0.0,
+    local: Fraction = 0.0,
+    greedy: Fraction = 0.0,
+    exploration: NonNegative = 0.6,
     decay: Fraction = 1.0,
     trials: Trials = Trials(),
     retrain: Retrain = Retrain(),

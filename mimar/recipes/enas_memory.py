@@ -25,7 +25,8 @@ PAPER = Paper(
     "https://arxiv.org/abs/1904.00438",
 )
 DIFFERS = (
-    "every network is trained by itself or looked up (there under shared weights); the controller is ENAS's in size and rate",
+    "every network is trained by itself or looked up (there under shared weights)",
+    "the controller is ENAS's for cells in size and rate; its logits reach 2.5, as for recurrent cells there",
     "the paper names the memory, not the form of its term: here it is the log-probability of repeating what was read",
     "the controller decides the choices of the space in their order by softmax; no attention over earlier nodes",
 )
@@ -54,7 +55,7 @@ def recipe(
     return AskTell(
         name="enas-memory",
         strategy=Reinforce(
-            policy=Recurrent(hidden=hidden, layers=1, tanh_scale=1.1),
+            policy=Recurrent(hidden=hidden, layers=1, tanh_scale=2.5),
             lr=lr,
             baseline=Baseline(momentum=momentum, update="after"),
             entropy=entropy,

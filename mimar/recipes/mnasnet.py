@@ -1,4 +1,4 @@
-"""MnasNet: accuracy traded against a cost in the reward itself, by a product that a controller learns to raise with PPO.
+"""MnasNet: accuracy traded against a cost in the reward, by a product that a controller learns to raise with PPO.
 
 reward = accuracy · (cost / target)^w,    w = `below` within the target, `above` beyond it
 """
@@ -16,7 +16,8 @@ from mimar.strategies.recurrent import Recurrent
 from mimar.tasks import Task
 
 PAPER = Paper(
-    "Tan, Mingxing and Chen, Bo and Pang, Ruoming and Vasudevan, Vijay and Sandler, Mark and Howard, Andrew and Le, Quoc V.",
+    "Tan, Mingxing and Chen, Bo and Pang, Ruoming and Vasudevan, Vijay and Sandler, Mark "
+    "and Howard, Andrew and Le, Quoc V.",
     2019,
     "IEEE/CVF Conference on Computer Vision and Pattern Recognition (CVPR)",
     "MnasNet: Platform-Aware Neural Architecture Search for Mobile",
@@ -25,6 +26,7 @@ PAPER = Paper(
 DIFFERS = (
     "the cost is what the evaluator knows, multiply-accumulates by default (there the latency measured on a phone)",
     "without a target it is the median cost of 25 random architectures of the space, the same ones for every seed",
+    "with one exponent on both sides the target is a mere factor: the exponent alone says what a cost is worth",
     "the space is the given net's or table's, not the seven blocks of the paper; the best by reward is the result",
     "an architecture is one action of PPO, and its advantage is the reward less a moving average",
 )

@@ -1,4 +1,4 @@
-"""NAS with reinforcement learning: a recurrent controller writes architectures down, decision by decision, and learns by REINFORCE.
+"""NAS with reinforcement learning: a recurrent controller writes architectures down and learns by REINFORCE.
 
 Two layers of 35 LSTM cells; each decision is fed back into the next. The reward is the cube of the accuracy.
 """
@@ -25,7 +25,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "the rate is 3e-3, for hundreds of trainings; with the published 6e-4, for 12,800, a hundred change nothing",
-    "the controller decides the choices of the space in their order by softmax; no attention over earlier layers for skips",
+    "the controller decides the choices of the space in their order by softmax; no attention for skip connections",
     "one controller; the accuracy is that of the last epoch (there the best of the last five); networks do not grow",
 )
 TIER = "unit"

@@ -25,8 +25,8 @@ PAPER = Paper(
     "https://doi.org/10.1007/BF00992696",
 )
 DIFFERS = (
-    "the settings are those of the baseline that came with NAS-Bench-201 (Dong and Yang, 2020), and Adam takes the steps",
-    "the average takes the reward in before it is subtracted, as that code does; update=after gives the unbiased gradient",
+    "the settings are those of the baseline of NAS-Bench-201 (Dong and Yang, 2020), and Adam takes the steps",
+    "the average takes a reward in before it is subtracted, as that code does; update=after is the unbiased form",
 )
 TIER = "unit"
 

@@ -1,7 +1,7 @@
 """TabNAS: architectures over the limit are drawn again, and the policy gradient is corrected for it.
 
-A proposal then has the law P(a) / P(V), V the architectures within the limits; its gradient needs that of log P(V), which
-is estimated by drawing.
+A proposal then has the law P(a) / P(V), V the architectures within the limits; its gradient needs that of log P(V),
+which is estimated by drawing.
 """
 
 from typing import Literal
@@ -20,7 +20,8 @@ from mimar.strategies.rejection import Rejection
 from mimar.tasks import Task
 
 PAPER = Paper(
-    "Yang, Chengrun and Bender, Gabriel and Liu, Hanxiao and Kindermans, Pieter-Jan and Udell, Madeleine and Lu, Yifeng and Le, Quoc V. and Huang, Da",
+    "Yang, Chengrun and Bender, Gabriel and Liu, Hanxiao and Kindermans, Pieter-Jan and Udell, Madeleine "
+    "and Lu, Yifeng and Le, Quoc V. and Huang, Da",
     2022,
     "Advances in Neural Information Processing Systems (NeurIPS)",
     "TabNAS: Rejection Sampling for Neural Architecture Search on Tabular Datasets",
@@ -28,8 +29,8 @@ PAPER = Paper(
 )
 DIFFERS = (
     "every network is trained by itself or looked up (there one set of shared weights with a warm-up of layers)",
-    "log P(V) has the gradient of the fraction of draws in V; correction=mass is the released example's sum of probabilities",
-    "trials.limits are learned from refusals, one architecture at a time; constraints of the space are known from the start",
+    "log P(V) has the gradient of the fraction of draws in V; correction=mass is the sum of the released example",
+    "trials.limits are learned from refusals, one architecture at a time; constraints of the space are known",
     "the result is the best measured architecture; the searcher's `answer` reads it off the conditional law",
 )
 TIER = "unit"

@@ -58,7 +58,10 @@ def body(runs: Sequence[Run]) -> Markup:
 def _settings(run: Run) -> str:
     """Return the digest of all options but the seed: only runs that agree in it are seeds of one experiment."""
     tree = {k: v for k, v in mapping(run.header.get("tree")).items() if k not in ("seed", "device")}
-    return digest(tree)
+    try:
+        return digest(tree)
+    except ValueError:  # a stranger's file: a number that JSON does not have
+        return str(tree)
 
 
 def _curves(runs: Sequence[Run]) -> Markup:
@@ -74,10 +77,10 @@ def _curves(runs: Sequence[Run]) -> Markup:
         for run, trials in found:
             led = [t for t in leaders(trials) if len(t.values) > aim.place]
             points = history.staircase([(at(t), aim.of(t)) for t in led], max(map(at, trials)))
-            lines.append(Line("", points, arms.index((run.text("recipe"), _settings(run)))))
+            lines.append(Line(run.folder.name, points, arms.index((run.text("recipe"), _settings(run)))))
             every += led
         title = f"{aim.label} of what led, by {across.name}"
-        pictures.append(figure(scatter(title, across, history.axis(every, aim), [], lines), title))
+        pictures.append(figure(scatter(title, across, history.axis(every, aim), [], lines, named=False), title))
     names = [f"{recipe}, {settings[:4]}" if often[recipe] > 1 else recipe for recipe, settings in arms]
     return legend(list(enumerate(names))) + tag("div", *pictures, class_="grid")
 

@@ -89,7 +89,7 @@ def axis(good: Sequence[Tried], aim: Aim) -> Axis:
 
 def staircase(points: Sequence[tuple[float, float]], end: float) -> list[tuple[float, float]]:
     """Return the corners of a staircase through points, each held until the next, the last one to the end."""
-    ends = [*(x for x, _ in points[1:]), end]
+    ends = [*(x for x, _ in points), end][1:]
     return [corner for (x, y), to in zip(points, ends, strict=True) for corner in ((x, y), (to, y))]
 
 

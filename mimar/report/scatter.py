@@ -40,16 +40,17 @@ class Axis(NamedTuple):
         return scale([v for v in values if self.reaches(v)] or values)
 
 
-def scatter(title: str, across: Axis, up: Axis, groups: Sequence[Marks], lines: Sequence[Line] = ()) -> Markup:
-    """Return the picture; nothing where no point has a value. Lines with a name are labelled at their ends unless they are quiet."""
+def scatter(
+    title: str, across: Axis, up: Axis, groups: Sequence[Marks], lines: Sequence[Line] = (), *, named: bool = True
+) -> Markup:
+    """Return the picture; nothing where no point has a value. Lines are labelled at their ends, unless `named` is off or they are quiet."""
     every = [p for g in groups if g.kind != "cross" for p in g.points] + [p for s in lines for p in s.points]
     if not every:
         return Markup()
     lost = [p for g in groups if g.kind == "cross" for p in g.points]
-    at, wide = [x for x, _ in (*every, *lost)], not any(map(_named, lines))  # nothing is written at the right
-    frame = _Frame(
-        across.ticks(at), up.ticks([y for _, y in every]), max(at), WIDTH - 14 if wide else RIGHT, bool(lost)
-    )
+    at, loud = [x for x, _ in (*every, *lost)], [s for s in lines if named and s.points and not s.quiet]
+    right = RIGHT if loud else WIDTH - 14  # where nothing is written beside
+    frame = _Frame(across.ticks(at), up.ticks([y for _, y in every]), max(at), right, bool(lost))
     drawn, told = [frame.axes(across, up)], []
     for g in groups:
         shown = g.points[:: -(-len(g.points) // MOST)] if g.points else ()
@@ -59,14 +60,10 @@ def scatter(title: str, across: Axis, up: Axis, groups: Sequence[Marks], lines: 
         places, class_ = [frame.place(p) for p in s.points], "line quiet" if s.quiet else f"line s{s.series % 8}"
         if len(places) > 1:
             drawn.append(path(places, class_, None if s.quiet else DASHES[s.series % 8]))
-        if s.points and s.name:
+        if s.points:
             told.append(f"{s.name}: from {up.form(s.points[0][1])} to {up.form(s.points[-1][1])}")
-    drawn += _names(frame, [s for s in lines if _named(s)], up)
+    drawn += _names(frame, loud, up)
     return svg((WIDTH, HEIGHT + frame.foot), drawn, title, "; ".join(told))
-
-
-def _named(line: Line) -> bool:
-    return bool(line.name and line.points and not line.quiet)
 
 
 class _Frame:

@@ -31,6 +31,7 @@ class SuccessiveHalving:
     eta: Eta = 3
     first: Count | None = None
     rungs: Annotated[int, Range(2)] | None = None
+    several: ClassVar[bool] = True  # fidelities
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -58,6 +59,7 @@ class Hyperband:
     """
 
     eta: Eta = 3
+    several: ClassVar[bool] = True  # fidelities
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -31,6 +31,7 @@ class ASHA:
 
     eta: Eta = 3
     kind: Literal["promote", "stop"] = "promote"
+    several: ClassVar[bool] = True  # fidelities
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -56,6 +57,7 @@ class MedianStopping:
 
     grace: Count = 1
     others: Count = 5
+    several: ClassVar[bool] = True  # fidelities
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -114,6 +114,8 @@ class AskTell:
         if queries is None and cost is None:
             cost = table.budget if table is not None else None
             queries = None if cost is not None else NETWORKS if isinstance(evaluator, TrainedNets) else 100
+            if queries == NETWORKS and getattr(named(self.trials.scheduler), "several", False):
+                queries *= len(evaluator.fidelities)  # most are short: about as much training
         terms = Terms(evaluator, queries=queries, cost=cost, seed=self.seed, **self.trials.resolved())
         course = named(self.trials.scheduler).start(evaluator.fidelities, self.seed)
         chosen: Any = strategy or self.strategy

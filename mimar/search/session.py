@@ -262,12 +262,12 @@ class Session:
 
 
 def best(trials: Sequence[Trial]) -> Trial | None:
-    """Return the incumbent: of the trials at the highest fidelity that any has, the best by value; the first of equals.
+    """Return the incumbent: of the trials at the highest fidelity that any has, the best by value; of equals the first begun.
 
     With several objectives: of those that nothing dominates, the one that is best in the first.
     """
     good = [t for t in trials if t.values and all(v - v == 0.0 for v in t.values)]
-    return max(full(good), key=lambda t: t.values, default=None)
+    return max(full(good), key=lambda t: (t.values, -t.number), default=None)
 
 
 def full(trials: Sequence[Trial]) -> list[Trial]:

@@ -109,9 +109,11 @@ class Hierarchy:
             edges = self.entries[motif]
             fed, last = {0}, edges[-1][1]
             for i, j, name in edges:
-                if i in fed and j not in fed and (what := arch[name]) != NOTHING:
-                    if what in self.primitives or self._through(what, arch, known):
-                        fed.add(j)
+                what = arch[name]
+                if i not in fed or j in fed or what == NOTHING:
+                    continue
+                if what in self.primitives or self._through(what, arch, known):
+                    fed.add(j)
             known[motif] = last in fed
         return known[motif]
 

@@ -46,7 +46,7 @@ class Adam:
 
 
 class Paid(NamedTuple):
-    """What a policy learns from one trial: the reward, at which fidelity ("" for the full one), and notes of the proposal."""
+    """What a policy learns from one trial: the reward, at which fidelity ("" is the full one), the proposal's notes."""
 
     architecture: Architecture
     reward: float
@@ -64,7 +64,7 @@ class Paid(NamedTuple):
 
 
 class Rewards:
-    """From trials to rewards. One value is its own reward; several are worth their place among the last trials, in [0, 1].
+    """From trials to rewards. One value is its own reward; several are worth their place among the last 100, in [0, 1].
 
     What failed or timed out has the worst reward so far at its fidelity, so that a policy learns to avoid it; before
     there is any, nothing is learned from it, and never from what broke a limit.

@@ -1,12 +1,13 @@
 """One small bandit a decision: its arms are the options, and all arms of an architecture are paid what it is worth.
 
     μ(a) = mean y of the measured architectures that take arm a;   n(a) how many these are;   N all of them
-    index(a) = μ(a) + α ρ^N √(2 ln N / n(a))
+    index(a) = μ(a) + z α ρ^N √(2 ln N / n(a)),   z uniform in [0, 1], drawn for each decision anew
     naive assumption:   y(architecture) ≈ const + Σ over its decisions of μ(their arms)
 
 y is the rank of a value among all, in [0, 1]; what failed is ranked last. Decisions are made parents first; under the
-naive assumption what is known of an arm does not depend on the decisions above it. Arms of equal index are told apart at
-random, at every decision anew: bandits that begin alike, are paid alike and break ties alike pull in step for ever.
+naive assumption what is known of an arm does not depend on the decisions above it. z is there because bandits that are
+paid alike move alike: with z = 1 all decisions change arms at the same moment, and the few products they pull together for
+ever say nothing of single arms. For the same reason arms of equal index are told apart at random.
 """
 
 from __future__ import annotations
@@ -102,14 +103,22 @@ class BanditSearcher:
             found = self.codes[architecture] = np.asarray(numbers, dtype=np.int64)
         return found
 
-    def indices(self) -> dict[str, Array]:
-        """Return the index of every arm by choice; arms that were never pulled come before all others."""
+    def bounds(self) -> tuple[Array, Array]:
+        """Return the mean of every arm and its bonus α ρ^N √(2 ln N / n); arms never pulled have means above all others."""
         mean, pulls = self.standing()
         told = self._told
         bonus = self.part.exploration * self.part.decay**told * np.sqrt(2 * math.log(max(told, 1)) / np.maximum(pulls, 1))
-        index = mean + bonus
-        index = np.where(pulls > 0, index, index.max(initial=0.0) + 1.0)
-        return {c.name: index[self.first[c.name] : self.first[c.name] + arms(c)] for c in self.space.ordered}
+        best = float((mean + bonus).max(initial=0.0))
+        return np.where(pulls > 0, mean, best + 1.0), np.where(pulls > 0, bonus, 0.0)
+
+    def _indices(self) -> dict[str, Array]:
+        """Return the index of every arm by choice."""
+        mean, bonus = self.bounds()
+        found = {}
+        for choice in self.space.ordered:
+            own = slice(self.first[choice.name], self.first[choice.name] + arms(choice))
+            found[choice.name] = mean[own] + self.draws.uniform() * bonus[own]
+        return found
 
     def greedy(self) -> Architecture:
         """Return the product of the arms of best mean, what the bandits would answer; arms never pulled are left out."""
@@ -129,7 +138,7 @@ class BanditSearcher:
         if self.asked <= self.part.initial or not self._told:
             found = self._anywhere()
         else:
-            index = self.indices()
+            index = self._indices()
             product = self.draws.uniform() < self.part.greedy
             found = (None if product else self._apart(index)) or self._best(index) or self._anywhere()
         self.seen.add(found)

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
-from mimar.core.ranges import Count, Range, validate
+from mimar.core.ranges import Count, validate
 from mimar.core.streams import Draws
 from mimar.predictors.resources import ResourceProcess
 from mimar.space import Architecture, Space, judged
@@ -30,15 +30,15 @@ class Fantasies:
 
     The first `initial` proposals are random. Then the `process` is conditioned on the last `most` results, those at high
     resources first, and its parameters are fitted anew whenever an eighth more is known. `candidates` come from `pool`;
-    none was measured or is pending. Klein et al., "Model-based Asynchronous Hyperparameter and Neural Architecture
-    Search", 2020.
+    none was measured or is pending. One fantasy is the mean itself. Klein et al., "Model-based Asynchronous
+    Hyperparameter and Neural Architecture Search", 2020.
     """
 
     process: ResourceProcess = ResourceProcess()
     initial: Count = 6
     candidates: Count = 250
     pool: Pool = Mutants()
-    fantasies: Annotated[int, Range(2)] = 20
+    fantasies: Count = 20
     enough: Count = 3
     most: Count = 250
     target: Target = "log-error"
@@ -109,7 +109,9 @@ class FantasySearcher:
         if under_way:
             size = self.part.fantasies
             z = self.draws.numpy().standard_normal((len(under_way), size))
-            z = (z - z.mean(1, keepdims=True)) * np.sqrt(size / (size - 1))  # mean 0: on average nothing is believed
+            z = (z - z.mean(1, keepdims=True)) * np.sqrt(
+                size / max(size - 1, 1)
+            )  # of mean 0: on average nothing is believed
             self.model.fantasise(*zip(*under_way, strict=True), z)  # type: ignore[arg-type]
         counts = {r: resources.count(r) for r in resources}
         return max((r for r, n in counts.items() if n >= self.part.enough), default=min(resources))

@@ -62,15 +62,15 @@ class Policy(Protocol):
     """A frozen description of a policy."""
 
     def start(self, space: Space, draws: Draws) -> Sampler:
-        """Return a sampler whose first parameters are drawn from `draws`; raises UsageError where the space is not for it."""
+        """Return a sampler with parameters drawn from `draws`; raises UsageError where the space is not for it."""
         ...
 
 
 class Decision:
     """One choice as a decider sees it: its outcomes are the columns `first` to `stop`, priors the weights at the start.
 
-    A choice of kind `some` has a column for every combination, `value` one for each of `levels` equal cells of its range,
-    inside which the value is uniform.
+    A choice of kind `some` has a column for every combination, `value` one for each of `levels` equal cells of its
+    range, inside which the value is uniform.
     """
 
     __slots__ = ("_columns", "always", "choice", "first", "levels", "name", "stop")
@@ -78,8 +78,8 @@ class Decision:
     def __init__(self, choice: Choice, first: int, levels: int) -> None:
         if choice.kind == "some" and choice.count > MOST:
             raise UsageError(
-                f"choice {choice.name!r} has {choice.count} combinations, and a policy lists at most {MOST}: take fewer "
-                "options or a smaller k"
+                f"choice {choice.name!r} has {choice.count} combinations, and a policy lists at most {MOST}: "
+                "take fewer options or a smaller k"
             )
         self.choice, self.name, self.first, self.levels = choice, choice.name, first, levels
         self.stop = first + (levels if choice.kind == "value" else int(choice.count))
@@ -128,7 +128,7 @@ class Factorised:
     """Independent decisions: P(a) = Π softmax(θ_c)[a_c] over the choices c that are active in a.
 
     θ starts at the logarithm of the prior multiplicities plus spread·N(0, 1). A choice of kind `value` is decided in
-    `levels` equal cells of its range. Source: the REINFORCE baseline of NAS-Bench-201 (Dong and Yang, 2020), spread 1e-3.
+    `levels` equal cells of its range. Source: the REINFORCE of NAS-Bench-201 (Dong and Yang, 2020), spread 1e-3.
     """
 
     spread: NonNegative = 1e-3

@@ -98,7 +98,7 @@ class PpoSearcher:
         return Proposal(drawn.architecture, meta={"agent": k, "log_prob": drawn.log_prob})
 
     def tell(self, trials: Sequence[Trial]) -> None:
-        """Hand trials to their agents, and learn where batches are full; what was never asked for goes to the idlest."""
+        """Hand trials to their agents, and learn from full batches; what was never asked for goes to the idlest."""
         for trial in trials:
             if trial.result.status == "infeasible":
                 self.broken[trial.architecture] = None

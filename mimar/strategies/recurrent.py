@@ -22,12 +22,12 @@ State = tuple[Tensor, Tensor]  # hidden and cell state, each (layers, B, hidden)
 
 @dataclass(frozen=True)
 class Recurrent:
-    """An autoregressive LSTM: P(a) = Π P(a_t | a_1 … a_{t−1}), the choices in the order `space.ordered`, inactive ones skipped.
+    """An autoregressive LSTM: P(a) = Π P(a_t | a_1 … a_{t−1}), choices as in `space.ordered`.
 
-    Every step reads the embedding of the last decision and gives logits over the outcomes of the next one,
-    z = tanh_scale·tanh(z / temperature) or, without the former, z / temperature, plus the logarithm of the prior
-    multiplicities. Weights start uniform in ±scale. A choice of kind `value` is decided in `levels` equal cells of its
-    range. Source: Zoph and Le, 2017 (two layers of 35, scale 0.08); Pham et al., 2018, for tanh and temperature.
+    Inactive choices are skipped. Every step reads the embedding of the last decision and gives logits over the outcomes
+    of the next one, z = tanh_scale·tanh(z / temperature) or, without the former, z / temperature, plus the logarithm of
+    the prior multiplicities. Weights start uniform in ±scale. A choice of kind `value` is decided in `levels` equal
+    cells of its range. Source: Zoph and Le, 2017 (two layers of 35, scale 0.08); Pham et al., 2018 (tanh, temperature).
     """
 
     hidden: Count = 35
@@ -81,7 +81,7 @@ class RecurrentSampler:
 
     @torch.no_grad()
     def draw(self, draws: Draws, n: int = 1, states: Array | None = None) -> list[Drawn]:
-        """Draw n architectures; the LSTM begins in `states` (n, S), as the method of that name returns them, or in zeros."""
+        """Draw n architectures; the LSTM begins in zeros or in `states` (n, S), as that method has them."""
         made: list[dict[str, Any]] = [{} for _ in range(n)]
         logs, last = [0.0] * n, [self.columns] * n
         at, state = [self._next(values, -1) for values in made], self._begun(states, n)
@@ -172,7 +172,7 @@ class RecurrentSampler:
 
     @torch.no_grad()
     def states(self, architectures: Sequence[Architecture]) -> Array:
-        """Return the hidden and cell states of all layers after reading each architecture, (N, S), S = 2·layers·hidden."""
+        """Return hidden and cell states of all layers after reading each architecture, (N, S), S = 2·layers·hidden."""
         found: Array = self._after(architectures).numpy()
         return found
 

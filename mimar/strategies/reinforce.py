@@ -26,8 +26,8 @@ from mimar.strategies.replay import Replay
 class Reinforce:
     """Policy gradient, a step every `batch` trials, by Adam with rate `lr`.
 
-    What was drawn before a step and is told after it counts as if the policy were still the same; so does what was never
-    asked for. Several objectives: the reward is the place among the last 100. Failures have the worst reward so far.
+    What was drawn before a step and is told after it counts as if the policy were still the same; so does what was
+    never asked for. Several objectives: the reward is the place among the last 100. Failures have the worst reward yet.
     A proposal told again at a higher fidelity replaces what was not learned yet, and is learned from again otherwise.
     `replay` needs a policy with a state. Williams, 1992; Zoph and Le, "Neural Architecture Search with Reinforcement
     Learning", 2017, equation in section 3.2.

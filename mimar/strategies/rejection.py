@@ -1,6 +1,6 @@
 """Architectures that must not be proposed are drawn again; what that does to the law that proposes.
 
-Drawn again until it is in the set V of those that may be, a proposal has the conditional law P(a | V) = P(a) / P(V), and
+Drawn again until it is in the set V of those that may be, a proposal has the law P(a | V) = P(a) / P(V), and
 
     ∇ E[R | V] = E[ (R − b)·∇(log P(a) − log P(V)) | V ],    ∇ log P(V) = E[ ∇ log P(z) | z ∈ V ]
 
@@ -42,7 +42,7 @@ def proposal(sampler: Sampler, space: Space, broken: Broken, draws: Draws) -> Dr
 
 
 def mode(sampler: Sampler, space: Space, broken: Broken, draws: Draws) -> Architecture:
-    """Return the most probable architecture that may be proposed: of all, or of 1,000 draws in a space beyond 20,000."""
+    """Return the most probable architecture that may be proposed: of all, or of 1,000 draws beyond 20,000."""
     if count(space.ordered) <= LISTED:
         found = [a for a in space.enumerate() if a not in broken]
     else:
@@ -56,9 +56,9 @@ def mode(sampler: Sampler, space: Space, broken: Broken, draws: Draws) -> Archit
 class Rejection:
     """What is done about the law having changed by drawing again.
 
-    `correction` estimates ∇ log P(V): "none" takes it as 0; "fraction" averages ∇ log P(z) over those of `samples` draws
-    that are in V, the gradient of the unbiased fraction of draws in V; "mass" weighs them by P(z), as the released
-    example does (biased); "exact" goes through the whole space, of at most 20,000. Where no draw is in V, the step is
+    `correction` estimates ∇ log P(V): "none" takes it as 0; "fraction" averages ∇ log P(z) over those of `samples`
+    draws that are in V, the gradient of the unbiased fraction of draws in V; "mass" weighs them by P(z), as the
+    released example does (biased); "exact" goes through the whole space, of at most 20,000. Where no draw is in V, the step is
     left out. V is what the space allows and was not told as infeasible: before it is told, an architecture counts as
     allowed, so that limits that a space does not know are corrected for as they become known.
     """
@@ -78,7 +78,7 @@ class Rejection:
             )
 
     def companions(self, sampler: Sampler, space: Space, broken: Broken, draws: Draws) -> list[Architecture] | None:
-        """Return the architectures that ∇ log P(V) is estimated with, none where V is all; None to leave the step out."""
+        """Return what ∇ log P(V) is estimated with, nothing where V is all; None to leave the step out."""
         if self.correction == "none" or not (space.constraints or broken):
             return []
         if self.correction == "exact":

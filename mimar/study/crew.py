@@ -6,17 +6,15 @@ which passes it on once, so that every cell saves; a killed parent takes its cel
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from mimar.core.errors import MimarError
+from mimar.search.pool import Worker, alone, spawned
 from mimar.study import cells
 from mimar.study.cells import Cell
 
@@ -32,13 +30,6 @@ class Outcome(NamedTuple):
 
 
 Note = Callable[[Cell, Outcome], None]
-
-
-class Worker(NamedTuple):
-    """A process that runs one cell after the other, and the pipe by which it gets them and answers."""
-
-    process: Any
-    pipe: Connection
 
 
 class Crew:
@@ -88,23 +79,13 @@ class Crew:
             if worker.process.is_alive():
                 return worker
             worker.pipe.close()
-        context = multiprocessing.get_context("spawn")
-        ours, its = context.Pipe()
-        process = context.Process(target=serve, args=(str(self.root), its))
-        with _without_interrupts():  # the child begins without them too, until it can answer one
-            process.start()
-        its.close()  # only the child holds its end: its death ends our reading
-        return Worker(process, ours)
+        return spawned(serve, str(self.root))
 
     def _ended(self, cell: Cell, worker: Worker) -> Outcome:
         try:
             failure = worker.pipe.recv()
         except (EOFError, OSError):
-            worker.process.join()
-            worker.pipe.close()
-            code = worker.process.exitcode
-            killed = "its process was killed, by hand or because the memory was used up"
-            return Outcome(None, killed if code == -signal.SIGKILL else f"its process ended with exit code {code}")
+            return Outcome(None, worker.ended())
         self.idle.append(worker)
         return Outcome(None, failure) if failure else _taken(cell, self.root)
 
@@ -119,8 +100,7 @@ def _taken(cell: Cell, root: Path) -> Outcome:
 
 def serve(root: str, pipe: Connection) -> None:
     """Run the cells that come through `pipe`; answer with the sentence of a failure, "" for success, until it closes."""
-    os.setsid()  # a terminal's Ctrl-C reaches the parent alone
-    threading.Thread(target=_watch, daemon=True).start()
+    alone()
     with (Path(root) / LOG).open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 2)  # several processes would write over each other, and over the parent's lines
     try:
@@ -137,23 +117,6 @@ def _attempted(cell: Cell, root: str) -> str:
     except Exception as error:  # noqa: BLE001 - whatever it is, it costs this cell alone and is written down
         return sentence(error, Path(root))
     return ""
-
-
-def _watch() -> None:
-    """End this process when its parent has died: a run survives it, and the next one may need its lock."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def sentence(error: BaseException, root: Path) -> str:

@@ -33,7 +33,7 @@ def test_a_part_is_read_from_its_words() -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        ("siz=5", "unknown option of thing 'siz'; did you mean 'size'?"),
+        ("sizes=5", "unknown option of thing 'sizes'; did you mean 'size'?"),
         ("size=0", "size of thing is '0'; it must be a whole number at least 1"),
         ("size", "an option of thing is key=value; got 'size'"),
         ("kind=three", "kind of thing is 'three'; it must be 'one' or 'two'"),

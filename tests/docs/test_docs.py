@@ -186,7 +186,9 @@ def test_recipe_page_lists_what_the_recipe_has(recipe: str) -> None:
     module, function = recipes.load(recipe)
     deviations = re.findall(r"^\d+\. (.+)$", part(text, "Deviations"), re.MULTILINE)
     assert deviations == list(module.DIFFERS)
-    own, trials, retraining = (listed(part(*p)) for p in ((text, "Options"), (common, "Trials"), (common, "Retraining")))
+    own, trials, retraining = (
+        listed(part(*p)) for p in ((text, "Options"), (common, "Trials"), (common, "Retraining"))
+    )
     said = [f"{o.name}={o.shown}" for o in options.options(function)]
     mentioned = [one for one in said if one.startswith("trials.")]
     if mentioned and not any(one.startswith("trials.") for one in own):  # else the page says where its own differ
@@ -213,8 +215,34 @@ def test_every_logged_field_is_explained() -> None:
             task="digits:limit=100", retrain=_retrain().__class__(epochs=1), baseline=1, **given
         )
         search.run(progress=lambda event: logged.update(_fields(event)))
+    for recipe, given in (
+        ("enas", {"epochs": 1, "candidates": 2, "queries": 2, "task": "digits:limit=100", "baseline": 0}),
+        ("regularized-evolution", {"task": _table(), "queries": 6, "population": 3, "trials": _both()}),
+    ):
+        more = {"retrain": _retrain().__class__(epochs=1)} | given
+        recipes.load(recipe)[1](**more).run(progress=lambda event: logged.update(_fields(event)))
     assert logged - explained == set()
-    assert explained - logged <= {"name", "text"}  # of warnings, which may not occur
+    assert explained - logged <= {"name", "text", *SELDOM}  # of warnings and of trials, which may not occur
+
+
+SELDOM = {"fidelity", "since", "repeated", "curve", "meta"}
+
+
+def _table() -> Any:
+    from mimar.evaluators.table import Table
+    from mimar.space import Choice, Space
+
+    space = Space([Choice("a", ("x", "y", "z")), Choice("b", ("x", "y", "z"))])
+    values = [i / 10 for i in range(9)]
+    return Table.from_arrays(
+        space, {"valid_accuracy": values}, known={"params": range(9)}, final={"test_accuracy": values}
+    )
+
+
+def _both() -> Any:
+    from mimar.search import Trials
+
+    return Trials(objective=("valid_accuracy", "params"))
 
 
 def _fields(event: Any) -> Iterator[str]:

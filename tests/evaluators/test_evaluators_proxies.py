@@ -20,7 +20,7 @@ from mimar.evaluators.proxies.fisher import FisherInformation
 from mimar.evaluators.proxies.flow import SynapticFlow
 from mimar.evaluators.proxies.gradients import ConnectionSensitivity, GradientFlow, GradientNorm, SignedSensitivity
 from mimar.evaluators.proxies.jacobian import ClassJacobians, JacobianCovariance
-from mimar.evaluators.proxies.parts import Features, Proxy
+from mimar.evaluators.proxies.parts import Features, Proxy, gaussian, private
 from mimar.evaluators.proxies.patterns import ActivationKernel, LinearRegions
 from mimar.evaluators.proxies.similarity import TeacherSimilarity, largest
 from mimar.evaluators.proxies.sizes import Operations, Parameters, WeightNorm
@@ -389,6 +389,24 @@ def test_a_teacher_is_most_like_itself_in_any_order_of_the_samples() -> None:
     found = part(other, batch)
     order = torch.tensor([3, 1, 5, 0, 2, 4])
     assert found < -0.1 and part(other, Batch(batch.x[order], batch.y[order])) == pytest.approx(found, rel=1e-9)
+
+
+def test_similarity_is_that_of_samples_and_of_classes() -> None:
+    batch = images()
+
+    def views(net: nn.Module) -> list[Tensor]:
+        with private(net, 3) as double, torch.no_grad():
+            gaussian(double)
+            features = double[:5](batch.x)  # type: ignore[index]
+            pooled = features.mean((2, 3))
+            wrong = (pooled @ double[8].weight.T).softmax(1) - F.one_hot(batch.y, 3)  # type: ignore[index, union-attr]
+        slope, flat = wrong.T @ pooled / 6, features.flatten(1)
+        return [m @ m.T / (m @ m.T).norm(dim=1, keepdim=True) for m in (slope, flat)]
+
+    teacher, student = conv_net(1), conv_net(2)
+    student[0] = nn.Conv2d(2, 4, 1).double()  # type: ignore[index]
+    expected = -sum(float((t - s).norm()) for t, s in zip(views(teacher), views(student), strict=True))
+    assert TeacherSimilarity(teacher)(student, batch, 3) == pytest.approx(expected, rel=1e-9) and expected < -0.1
 
 
 def test_the_teacher_is_the_largest_network_of_the_space() -> None:

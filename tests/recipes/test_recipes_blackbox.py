@@ -42,13 +42,26 @@ SHARED = {"queries": 40, "seconds": 500.0, "seed": 5}
 WHERE: dict[tuple[str, str], dict[str, Any]] = {
     ("tabnas", "correction"): {"trials": Trials(limits=("params<=20000",))},
     ("tabnas", "samples"): {"trials": Trials(limits=("params<=20000",))},
+    ("cmab-nas", "decay"): {"exploration": 0.3},
     ("mnasnet", "cost"): {"target": 1e5},  # the costs of the toy are proportional
 }
 VALUES: dict[tuple[str, str], Any] = {
     ("enas-memory", "size"): 5,
     ("robot", "candidates"): 100,
     ("robot", "scores"): toy.MadeUp(1),
+    ("robot", "steps"): 2,
     ("mnasnet", "cost"): "params",
+    ("lanas", "height"): 2,
+    ("eeea-net", "mutation"): 0.9,
+    ("bohb", "top"): 0.5,
+    ("bohb", "points"): 12,
+    ("mobster", "most"): 10,
+    ("mobster", "enough"): 1,
+}
+# What it takes to train: epochs for more than one rung, and one worker.
+TRAINED: dict[str, dict[str, Any]] = {
+    "bohb": {"retrain": Retrain(epochs=3, batch=16)},
+    "mobster": {"retrain": Retrain(epochs=3, batch=16), "trials": Trials(scheduler="asha")},
 }
 # Pairs that are equal on the toy, with the reason.
 EQUAL: dict[frozenset[str], str] = {}
@@ -195,7 +208,8 @@ def test_it_trains_networks_too(name: str) -> None:
     given = options(
         name, task=kit.tiny_task(), net=kit.tiny_model().float(), queries=2, retrain=Retrain(epochs=1, batch=16)
     )
-    search = recipes.load(name)[1](**{**given, "trials": Trials()} if "trials" in given else given)
+    given = {**given, "trials": Trials()} if "trials" in given else given
+    search = recipes.load(name)[1](**{**given, **TRAINED.get(name, {})})
     result = search.run()
     assert result.model is not None and 0 <= result.metrics["test_accuracy"] <= 1
     assert result.data["evaluations"] == 2 and result.data["ledger"]["queries"] == 2

@@ -21,7 +21,7 @@ OTHER["trials"] = Trials(evaluator="proxy:synflow")
 
 def asked(**more: Any) -> list[str]:
     """Return what DisWOT measures before anything is trained."""
-    given = {"task": tiny_task(), "net": tiny_model().float(), **SMALL, **more}
+    given = {"task": tiny_task(), "net": tiny_model().float(), "retrain": Retrain(epochs=1, batch=16), **SMALL, **more}
     search, found = recipes.load("diswot")[1](**given), []
     for event in search.events(search.start()):
         if isinstance(event, Record) and event.data["event"] == "trial":

@@ -75,8 +75,9 @@ def result(log: Sequence[dict[str, Any]], **more: Any) -> dict[str, Any]:
 
 
 def head(of: Space = SPACE, **more: Any) -> dict[str, Any]:
-    command = "mimar search regularized-evolution --task table:x"
-    return header(of, recipe="regularized-evolution", task="table:x", tree=TREE, command=command, **more)
+    found = {"recipe": "regularized-evolution", "task": "table:x", "tree": TREE}
+    found["command"] = "mimar search regularized-evolution --task table:x"
+    return header(of, **{**found, **more})
 
 
 def finished(folder: Path, log: Sequence[dict[str, Any]] | None = None, of: Space = SPACE, **more: Any) -> Path:

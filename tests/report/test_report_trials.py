@@ -13,7 +13,7 @@ from asked_folders import TREE, architecture, digest, finished, head, trial, tri
 from report_folders import make
 
 from mimar.objectives import front
-from mimar.report import effects, ledger, rungs
+from mimar.report import effects, history, ledger, rungs
 from mimar.report.reading import Run, load
 from mimar.report.trials import Aim, Tried, aims, distinct, fronts, leaders, line_of, read, top
 
@@ -40,7 +40,9 @@ def test_a_parent_that_was_tried_twice_is_the_latest_one_and_no_circle(tmp_path:
 
 
 def test_incumbents_rise_and_a_higher_fidelity_goes_before(tmp_path: Path) -> None:
-    low = [trial(i, architecture(width=w), v, fidelity=1.0) for i, (w, v) in enumerate([(8, 0.5), (16, 0.4), (32, 0.8)])]
+    low = [
+        trial(i, architecture(width=w), v, fidelity=1.0) for i, (w, v) in enumerate([(8, 0.5), (16, 0.4), (32, 0.8)])
+    ]
     high = [trial(3, architecture(), 0.6, fidelity=3.0), trial(4, architecture(width=32), 0.9, fidelity=1.0)]
     found = read(run_of(tmp_path / "r", [*low, *high]))
     assert [t.place for t in leaders(found)] == [1, 3, 4]
@@ -80,7 +82,11 @@ def test_the_direction_of_an_objective_is_that_of_the_table_or_of_its_figures(tm
     ("objective", "values", "names"),
     [
         (["valid_accuracy", "params"], [0.5, -9.0], ["valid_accuracy", "params"]),
-        ({"part": "mimar.objectives.aims.Vector", "metrics": ["valid_accuracy", "params"]}, [0.5, -9.0], ["valid_accuracy", "params"]),
+        (
+            {"part": "mimar.objectives.aims.Vector", "metrics": ["valid_accuracy", "params"]},
+            [0.5, -9.0],
+            ["valid_accuracy", "params"],
+        ),
         ({"part": "mimar.objectives.aims.Best", "metric": "params"}, [-9.0], ["params"]),
         ({"part": "mimar.objectives.aims.WeightedProduct", "cost": "params"}, [0.4], ["weighted product"]),
         ({"part": "mimar.objectives.aims.Potential"}, [0.4, 0.1], ["potential", "value 2"]),
@@ -88,7 +94,9 @@ def test_the_direction_of_an_objective_is_that_of_the_table_or_of_its_figures(tm
     ],
     ids=str,
 )
-def test_objectives_have_the_names_that_the_run_gave(tmp_path: Path, objective: Any, values: list[float], names: list[str]) -> None:
+def test_objectives_have_the_names_that_the_run_gave(
+    tmp_path: Path, objective: Any, values: list[float], names: list[str]
+) -> None:
     log = [trial(0, architecture(), 0.5, metrics={"valid_accuracy": 0.5, "params": 9.0}, values=values)]
     run = run_of(tmp_path / "r", log, tree={**TREE, "trials": {"objective": objective}})
     found = aims(run, read(run))
@@ -99,7 +107,12 @@ def test_objectives_have_the_names_that_the_run_gave(tmp_path: Path, objective: 
 def test_figures_have_their_unit() -> None:
     assert (ACCURACY.form(0.91234), ACCURACY.gap(0.0123), ACCURACY.form(None)) == ("91.23 %", "+1.23", "–")
     params = Aim("params", 1, -1)
-    assert (params.form(1_073_466), params.gap(-301_000), params.form(12.5), params.gap(3)) == ("1.07 M", "−301 k", "12.5", "+3")
+    assert (params.form(1_073_466), params.gap(-301_000), params.form(12.5), params.gap(3)) == (
+        "1.07 M",
+        "−301 k",
+        "12.5",
+        "+3",
+    )
 
 
 # --- effects ------------------------------------------------------------------------------------------------------
@@ -169,3 +182,48 @@ def test_the_parts_of_the_ledger_add_up(tmp_path: Path) -> None:
         ["of these measured before", "1", "10 s"],
     ]
     assert "5 proposals broke a limit" in text and math.isclose(50 + 10 + 4 + 3, 67)
+
+
+def test_preparation_is_a_row_of_its_own(tmp_path: Path) -> None:
+    spent = {"queries": 9, "cost": 164.0, "prepared": 100.0, "clock": 164.0, "lost": 0}
+    text = ledger.ledger(run := load(finished(tmp_path / "r", ledger=spent)), read(run))
+    assert "preparation</th><td>–</td><td>100 s" in text and "all</th><td>9</td><td>164 s" in text
+    spent |= {"lost": 2, "cost": 170.0}
+    text = ledger.ledger(run := load(finished(tmp_path / "lost", ledger=spent)), read(run))
+    assert "under way when the budget ended</th><td>2</td><td>6 s" in text
+
+
+# --- over time ----------------------------------------------------------------------------------------------------
+
+
+def test_an_axis_leaves_the_worst_quarter_out_where_it_stretches_it() -> None:
+    figures = [0.1, 0.8, 0.82, 0.84, 0.85, 0.86, 0.87, 0.9]
+    up = history.axis([tried(i, (v,)) for i, v in enumerate(figures)], ACCURACY)
+    assert (up.low, up.high) == (0.82, None) and not up.reaches(0.8) and up.reaches(0.95)
+    down = history.axis([tried(i, (-v,)) for i, v in enumerate((9.0, *figures[:0:-1]))], Aim("mse", 0, -1))
+    assert (down.low, down.high) == (None, 0.87) and down.reaches(0.1)
+    even = history.axis([tried(i, (i / 10,)) for i in range(8)], ACCURACY)
+    assert (even.low, even.high) == (None, None)  # 0.7 is less than 1.5 times the 0.5 of the other three quarters
+    for flat in ([], [tried(0, (0.5,))], [tried(i, (0.5,)) for i in range(9)]):
+        assert history.axis(flat, ACCURACY).low is None
+
+
+def test_what_leads_is_held_until_the_next_and_to_the_end() -> None:
+    assert history.staircase([(1.0, 0.5), (4.0, 0.7)], 9.0) == [(1.0, 0.5), (4.0, 0.5), (4.0, 0.7), (9.0, 0.7)]
+    assert history.staircase([], 9.0) == []
+
+
+def test_the_volume_grows_to_that_of_the_front() -> None:
+    made = [tried(i + 1, v) for i, v in enumerate([(0.0, 0.0), (1.0, 1.0), (3.0, 0.5), (0.5, 0.5), (2.0, 2.0)])]
+    text = history.volume(made, 2)  # above (0, 0): 0, 1, 1 + 2 · 0.5, the same, 4 + 0.5
+    assert "front: from 0 % to 100 %" in text
+    heights = [
+        float(y)
+        for y in text.partition('class="line s0"')[0]
+        .rpartition(' d="M')[2]
+        .replace("L", "")
+        .split('"')[0]
+        .split()[1::2]
+    ]
+    shares = [(heights[0] - y) / (heights[0] - heights[-1]) for y in heights]
+    assert sorted({round(s, 3) for s in shares}) == [0.0, round(1 / 4.5, 3), round(2 / 4.5, 3), 1.0]

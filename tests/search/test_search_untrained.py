@@ -13,7 +13,7 @@ import torch
 from mimar import recipes
 from mimar.core.describe import describe, rebuild
 from mimar.core.errors import UsageError
-from mimar.evaluators import Retrain, proxies
+from mimar.evaluators import Retrain
 from mimar.evaluators.proxies.gradients import GradientNorm
 from mimar.evaluators.proxies.similarity import TeacherSimilarity
 from mimar.evaluators.table import Table
@@ -199,17 +199,3 @@ def test_scores_out_of_a_table_are_looked_up(tmp_path: Path) -> None:
         Scored(f"table:{tmp_path}/scores.npz").on(Lab(tiny_model().float(), tiny_task(), 0, "cpu"), 0, "cpu")
     with pytest.raises(UsageError, match="unknown proxy"):
         Scored("snop")
-
-
-def test_figures_that_are_not_finite_become_the_worst_of_their_column() -> None:
-    space = Lab("nasbench201:cells=1,channels=2", tiny_task(), 0, "cpu").space
-    none = next(a for a in space.enumerate() if set(a.values()) == {"none"})
-    cells = [none, *(space.sample(i) for i in range(3))]
-    net = "nasbench201:cells=1,channels=2"
-    table = study.scores(("jacob_cov", "ntk"), architectures=cells, net=net, shape=(3, 8, 8), batch=4)
-    for measure in table.measures:
-        column = [table.evaluate(Proposal(a)).metrics[measure.name] for a in cells]
-        worst = min(column) if measure.direction == "max" else max(column)
-        assert column[0] == worst in column[1:]
-    assert table.unit == "s" and table.evaluate(Proposal(none)).cost > 0
-    assert proxies.named("ntk").direction == "min"

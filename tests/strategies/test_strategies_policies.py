@@ -21,7 +21,7 @@ POLICIES = [Factorised(spread=0.7), LSTM, SQUASHED]
 
 
 def conditional() -> Space:
-    """A space with every discrete kind, a prior, and a choice that is active under one option only: 3·2 + 3 = 9 architectures."""
+    """Every discrete kind, priors, and a choice that is active under one option only: 3·2 + 3 = 9 architectures."""
     return Space(
         [
             Choice("op", ("conv", "pool"), prior=(3.0, 1.0)),

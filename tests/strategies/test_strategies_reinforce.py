@@ -1,4 +1,4 @@
-"""REINFORCE: its steps by hand, its gradient against the exact sum, what it does with constraints, failures and fidelities."""
+"""REINFORCE: steps by hand, its gradient against the exact sum, and constraints, failures and fidelities."""
 
 from __future__ import annotations
 

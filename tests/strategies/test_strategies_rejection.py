@@ -16,6 +16,7 @@ from mimar.core.streams import Draws
 from mimar.objectives import AbsoluteReward
 from mimar.space import Architecture, Choice, Space, nasbench201
 from mimar.strategies import Measurement, Proposal, Trial
+from mimar.strategies.ascent import Baseline
 from mimar.strategies.policies import Factorised
 from mimar.strategies.recurrent import Recurrent
 from mimar.strategies.reinforce import Reinforce
@@ -90,6 +91,25 @@ def test_the_exact_correction_is_the_finite_difference_of_the_conditional_mean(p
     assert np.allclose(found, slopes, atol=1e-8)
     without = sum(p * sampler.gradient([y], lambda _, r=r: np.array([r])) for y, p, r in zip(inside, law, paid))
     assert np.abs(without - np.array(slopes)).max() > 0.01  # leaving it out is another gradient
+
+
+def test_a_step_goes_along_the_conditional_log_probability() -> None:
+    part = Reinforce(Factorised(spread=0.9), baseline=Baseline(0.0, "after"), rejection=Rejection("exact"))
+    searcher = part.start(TIGHT, 0)
+    inside = list(TIGHT.enumerate())
+    here, slopes = searcher.sampler.parameters.copy(), []
+    for i in range(len(here)):
+        ends = []
+        for sign in (1, -1):
+            moved = here.copy()
+            moved[i] += sign * 1e-6
+            searcher.sampler.load(moved)
+            logs = searcher.sampler.measure(inside)[0]
+            ends.append(logs[3] - math.log(np.exp(logs).sum()))
+        slopes.append((ends[0] - ends[1]) / 2e-6)
+    searcher.sampler.load(here)
+    searcher.tell([Trial(Proposal(inside[3]), Measurement({}), (r,)) for r in (1.0, 3.0)])  # the first is the baseline
+    assert np.allclose(searcher.adam.mean, 0.1 * 2.0 * np.array(slopes), atol=1e-8)
 
 
 def correction(estimate: Any, sampler: Any, draws: Draws) -> Any:

@@ -92,6 +92,7 @@ def test_a_state_is_where_the_lstm_is_after_the_last_decision() -> None:
     archs = list(SPACE.enumerate())  # of one and of two decisions
     together = sampler.states(archs)
     assert together.shape == (4, 2 * 2 * 4)
+    assert all(np.abs(x - y).max() > 0.01 for i, x in enumerate(together) for y in together[:i])  # the last one counts
     for arch, row in zip(archs, together, strict=True):
         assert np.allclose(sampler.states([arch])[0], row, atol=1e-14)
     drawn = sampler.draw(Draws(0), 4, together)

@@ -14,18 +14,22 @@ import torch
 
 import mimar.recipes
 from mimar.core.state import State
-from mimar.search import Bilevel
+from mimar.evaluators import Retrain
+from mimar.search import Bilevel, Trials
 from mimar.testing import check_recipe
 
 RECIPES = sorted(p.stem for p in Path(mimar.recipes.__file__).parent.glob("*.py") if p.stem != "__init__")
 SOURCE = (Path(mimar.recipes.__file__).parent / "darts_1st.py").read_text(encoding="utf-8")
 
 
-# What some need beside the kit's tiny options: nets whose edges can be cut, an epoch for each of three stages.
+# What some need beside the kit's tiny options: nets whose edges can be cut, an epoch for each of three stages, two rungs and
+# one worker.
 NEEDS: dict[str, dict[str, Any]] = {
     "pc_darts": {"net": "nasbench201:cells=1,channels=4"},
     "bnas": {"net": "nasbench201:cells=1,channels=4"},
     "dass": {"options": {"epochs": 3}},
+    "bohb": {"options": {"retrain": Retrain(epochs=3, batch=16)}},
+    "mobster": {"options": {"retrain": Retrain(epochs=3, batch=16), "trials": Trials(scheduler="asha")}},
 }
 
 
