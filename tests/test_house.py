@@ -21,24 +21,24 @@ import mimar
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mimar"
 BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions.md
-    "core": 1300,
+    "core": 1200,
     "kernels": 1900,
-    "space": 3800,
+    "space": 4300,
     "runs": 1050,
     "nets": 4000,
     "supernet": 1800,
     "tasks": 2500,
     "objectives": 900,
-    "predictors": 1500,
+    "predictors": 2200,
     "gradient": 5000,
-    "strategies": 4500,
+    "strategies": 4800,
     "evaluators": 4500,
     "schedulers": 900,
-    "search": 4000,
-    "report": 2600,
-    "study": 4200,
-    "cli": 1600,
-    "testing": 2200,
+    "search": 4500,
+    "report": 2700,
+    "study": 3400,
+    "cli": 1500,
+    "testing": 2000,
 }
 ROOMS = {*BUDGET, "recipes"}
 TORCH_BRINGS = {"torch", "functorch", "torchgen", "numpy", "sympy", "mpmath", "networkx", "jinja2", "markupsafe"}
@@ -233,7 +233,7 @@ def named(tree: ast.AST) -> Iterator[str]:
 def test_no_method_is_named_in_loops_nets_and_supernets() -> None:
     from mimar import recipes
 
-    names = [n for n in recipes.names() if n != "random"]  # a plain word
+    names = [n for n in recipes.names() if n not in ("random", "reinforce")]  # a plain word, and an estimator
     words = {form for n in names for form in (n, n.replace("-", "_"), n.replace("-", ""))}
     found = {}
     for path in sources("mimar/search", "mimar/nets", "mimar/supernet", "mimar/gradient"):

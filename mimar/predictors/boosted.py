@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from mimar.core.errors import UsageError
-from mimar.core.ranges import Count, Fraction, Positive, Range, validate
+from mimar.core.ranges import Count, Positive, Range, validate
 from mimar.core.streams import derive
 from mimar.predictors.columns import Columns
 from mimar.predictors.parts import Array, Effect, Prediction, Scale, checked, unfitted
@@ -45,7 +45,9 @@ class BoostedTrees:
         try:
             import lightgbm  # noqa: F401
         except ImportError:
-            raise UsageError("boosted trees need lightgbm, which is not installed: pip install 'mimar[boost]'") from None
+            raise UsageError(
+                "boosted trees need lightgbm, which is not installed: pip install 'mimar[boost]'"
+            ) from None
         return BoostedModel(self, Columns(space), seed)
 
 
@@ -71,10 +73,20 @@ class BoostedModel:
 
     def _settings(self, n: int, member: int) -> dict[str, Any]:
         part = self.part
-        shape = {"num_leaves": part.leaves, "learning_rate": part.lr, "min_data_in_leaf": max(min(part.least, n // 10), 1)}
+        shape = {
+            "num_leaves": part.leaves,
+            "learning_rate": part.lr,
+            "min_data_in_leaf": max(min(part.least, n // 10), 1),
+        }
         sampling = {"feature_fraction": part.features, "bagging_fraction": part.rows, "bagging_freq": EVERY}
         fixed = {"deterministic": True, "force_row_wise": True, "num_threads": 1, "verbosity": -1, "min_data_in_bin": 1}
-        return {"objective": "regression", "seed": derive(self.seed, "boosted", member) % 2**31, **shape, **sampling, **fixed}
+        return {
+            "objective": "regression",
+            "seed": derive(self.seed, "boosted", member) % 2**31,
+            **shape,
+            **sampling,
+            **fixed,
+        }
 
     def predict(self, architectures: Sequence[Architecture]) -> Prediction:
         """Return mean and standard deviation over the members."""
@@ -90,8 +102,10 @@ class BoostedModel:
 
         Lundberg et al., "Consistent individualized feature attribution for tree ensembles", 2018.
         """
+        return self._shares(self.columns(architectures))
+
+    def _shares(self, codes: Array) -> Array:
         self._ready()
-        codes = self.columns(architectures)
         each = [m.predict(codes, pred_contrib=True, num_threads=1) for m in self.members]
         found: Array = np.mean(each, axis=0) * self.scale.std
         found[:, -1] += self.scale.mean
@@ -99,12 +113,9 @@ class BoostedModel:
 
     def explain(self) -> list[Effect]:
         """Return the mean SHAP value of every decision over the fitted architectures that take it, best first."""
-        self._ready()
-        # the columns of the codes are architectures enough: what was fitted is explained
-        each = [m.predict(self.codes, pred_contrib=True, num_threads=1)[:, :-1] for m in self.members]
-        taken = self.codes > 0
+        shares, taken = self._shares(self.codes)[:, :-1], self.codes > 0
         counts = taken.sum(0)
-        means = (np.mean(each, axis=0) * taken).sum(0) / np.maximum(counts, 1) * self.scale.std
+        means = (shares * taken).sum(0) / np.maximum(counts, 1)
         rows = zip(self.columns.names, means.tolist(), counts.tolist(), strict=True)
         return sorted((Effect(c.name, m, n, *c) for c, m, n in rows), key=lambda e: (-e.effect, e.name))
 

@@ -53,7 +53,8 @@ class Columns:
 
     def __call__(self, architectures: Sequence[Architecture]) -> Array:
         """Return the codes, (N, D) float64."""
-        rows, columns = [], []
+        rows: list[int] = []
+        columns: list[int] = []
         codes = np.zeros((len(architectures), len(self.names)))
         for i, arch in enumerate(architectures):
             for name, places in self._place.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +11,20 @@ from torch import Tensor, nn
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
+class Pace(NamedTuple):
+    """How long, how many at once, and how fast; `decay` is that of weights."""
+
+    epochs: int
+    batch: int
+    lr: float
+    decay: float = 0.0
+
+
 def descend(
     net: nn.Module,
     output: Callable[[Tensor], Tensor],
     target: Tensor,
-    *,
-    epochs: int,
-    batch: int,
-    lr: float,
-    decay: float = 0.0,
+    pace: Pace,
     loss: Loss = nn.functional.mse_loss,
 ) -> None:
     """Fit the parameters of `net` that need gradients by Adam: loss(output(rows), target[rows]) over shuffled batches.
@@ -27,9 +33,9 @@ def descend(
     """
     with torch.enable_grad():
         free = [p for p in net.parameters() if p.requires_grad]
-        optimiser = torch.optim.Adam(free, lr=lr, weight_decay=decay)
-        for _ in range(epochs):
-            for rows in torch.randperm(len(target)).split(batch):
+        optimiser = torch.optim.Adam(free, lr=pace.lr, weight_decay=pace.decay)
+        for _ in range(pace.epochs):
+            for rows in torch.randperm(len(target)).split(pace.batch):
                 optimiser.zero_grad()
-                loss(output(rows), target[rows]).backward()  # type: ignore[no-untyped-call]
+                loss(output(rows), target[rows]).backward()
                 optimiser.step()

@@ -117,7 +117,9 @@ class Posterior:
         """
         f, motifs = self._fitted(), self.similarity
         if not isinstance(motifs, Motifs):
-            raise UsageError("a Gaussian process over decisions has no motifs; they need a space with a graph structure")
+            raise UsageError(
+                "a Gaussian process over decisions has no motifs; they need a space with a graph structure"
+            )
         slopes = f.scale.std * motifs.slopes(f.weights, f.setting).mean(0)
         found = [Effect(name, float(s), n) for (name, n), s in zip(motifs.described(f.setting), slopes, strict=True)]
         return sorted(found, key=lambda e: (-e.effect, e.name))

@@ -8,21 +8,22 @@ al., "Neural Predictor for neural architecture search", ECCV 2020.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, Fraction, NonNegative, Positive, validate
 from mimar.core.streams import derive, isolated
-from mimar.predictors.descent import descend
-from mimar.predictors.graphs import Contracted, has_graph, reader
+from mimar.predictors.descent import Pace, descend
+from mimar.predictors.graphs import Contracted, has_graph, reader, unread, whole
 from mimar.predictors.parts import Array, Prediction, Scale, checked, unfitted
+from mimar.predictors.sequence import Tokens
 from mimar.space import Architecture, Space
 
 CHUNK = 1000  # graphs predicted at once
@@ -34,8 +35,8 @@ class GraphNetwork:
 
     `graph`: "contracted", without skips, zeros and dead nodes, or "whole", as the space encodes it. `split`: a first
     network learns which architectures are above this value of y, the second sees these only, and what the first rejects
-    is predicted at the mean of the rejected. The standard deviation is over `members`; with one it is 0. The mean over
-    nodes counts real ones, not those that fill up the batch.
+    is predicted at the mean of the rejected. The standard deviation is over `members`; with one it is 0. Decisions that
+    the graph does not show (all of them in a space without graphs) are nodes beside it.
     """
 
     layers: Count = 3
@@ -55,20 +56,8 @@ class GraphNetwork:
         validate(self)
 
     def start(self, space: Space, seed: int) -> GraphModel:
-        """Return a model that has learned nothing; raises UsageError for a space without graphs."""
-        if not has_graph(space):
-            raise UsageError("a graph network needs a space with a graph structure, such as nasbench201 or darts")
-        return GraphModel(self, Encoder(reader(space) if self.graph == "contracted" else partial(whole, space)), seed)
-
-
-def whole(space: Space, arch: Architecture) -> Contracted:
-    """Return the graph of an architecture as the space encodes it, nothing contracted."""
-    assert space.structure is not None
-    labels, edges = space.structure.graph(arch)
-    after: list[list[int]] = [[] for _ in labels]
-    for a, b in edges:
-        after[a].append(b)
-    return Contracted(tuple(labels), tuple(map(tuple, after)))
+        """Return a model that has learned nothing."""
+        return GraphModel(self, Encoder(space, self.graph), seed)
 
 
 class Batch(NamedTuple):
@@ -100,11 +89,22 @@ def batch(graphs: Sequence[Contracted], number: Mapping[str, int]) -> Batch:
 
 
 class Encoder:
-    """Architectures as graphs with numbered labels."""
+    """Architectures as graphs with numbered labels: their own graph, and a node for every decision that is not in it."""
 
-    def __init__(self, read: Callable[[Architecture], Contracted]) -> None:
-        self.read = read
+    def __init__(self, space: Space, graph: Literal["contracted", "whole"]) -> None:
+        self.graph = (reader(space) if graph == "contracted" else partial(whole, space)) if has_graph(space) else None
+        self.others = frozenset(unread(space))
+        self.tokens = Tokens(space)
         self.number: dict[str, int] = {}
+
+    def read(self, arch: Architecture) -> Contracted:
+        """Return the graph; of the nodes beside it, each feeds all later ones."""
+        labels, after = self.graph(arch) if self.graph else Contracted((), ())
+        if not self.others:
+            return Contracted(labels, after)
+        words = [f"{choice} = {option}" for choice, option in self.tokens.words(arch) if choice in self.others]
+        numbers = range(len(labels), len(labels) + len(words))
+        return Contracted((*labels, *words), (*after, *(tuple(numbers[i + 1 :]) for i in range(len(words)))))
 
     def learn(self, architectures: Sequence[Architecture]) -> Batch:
         """Number the labels as they come, and return the graphs."""
@@ -137,7 +137,7 @@ class Net(nn.Module):
     def __init__(self, part: GraphNetwork, labels: int) -> None:
         super().__init__()
         widths = [labels, *[part.channels] * part.layers]
-        self.layers = nn.ModuleList([Directed(a, b) for a, b in zip(widths, widths[1:], strict=False)])
+        self.layers = nn.ModuleList([Directed(a, b) for a, b in pairwise(widths)])
         self.hidden, self.out = nn.Linear(part.channels, part.head), nn.Linear(part.head, 1)
         self.dropout = nn.Dropout(part.dropout)
 
@@ -179,8 +179,8 @@ class GraphModel:
         loss = nn.functional.binary_cross_entropy_with_logits if kind == "sieve" else nn.functional.mse_loss
         with isolated(derive(self.seed, "graph network", kind, member)):
             net = Net(part, graphs.labels.shape[2]).train()
-            how = {"epochs": part.epochs, "batch": part.batch, "lr": part.lr, "decay": part.decay}
-            descend(net, lambda rows: net(graphs.rows(rows)), y, loss=loss, **how)
+            pace = Pace(part.epochs, part.batch, part.lr, part.decay)
+            descend(net, lambda rows: net(graphs.rows(rows)), y, pace, loss)
         return net.eval()
 
     def predict(self, architectures: Sequence[Architecture]) -> Prediction:
@@ -191,13 +191,17 @@ class GraphModel:
             return np.zeros(0), np.zeros(0)
         graphs, rows = self.encoder.distinct(architectures)
         with torch.no_grad():
-            found = [self._predicted(batch(graphs[i : i + CHUNK], self.encoder.number)) for i in range(0, len(graphs), CHUNK)]
+            found = [
+                self._predicted(batch(graphs[i : i + CHUNK], self.encoder.number)) for i in range(0, len(graphs), CHUNK)
+            ]
         each = np.concatenate(found, axis=1)[:, rows]
         return each.mean(0), each.std(0)
 
     def _predicted(self, graphs: Batch) -> Array:
         """Return the prediction of every member, (members, N)."""
-        each: Array = torch.stack([net(graphs) for net in self.nets]).double().numpy() * self.scale.std + self.scale.mean
+        each: Array = (
+            torch.stack([net(graphs) for net in self.nets]).double().numpy() * self.scale.std + self.scale.mean
+        )
         if self.sieves:
             passed = torch.stack([net(graphs) for net in self.sieves]).mean(0).numpy() > 0
             each = np.where(passed, each, self.rejected)

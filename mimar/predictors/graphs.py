@@ -11,10 +11,12 @@ from functools import lru_cache
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
+from mimar.core.streams import Draws
 from mimar.space import Architecture, Space, Structure
 from mimar.space.known import SKIPS
 
 ZEROS = ("none",)
+LOOKED = 8  # architectures drawn to see which choices a structure does not read
 KEPT = 30_000  # graphs of a space in memory
 
 
@@ -37,6 +39,19 @@ class Contracted(NamedTuple):
 def has_graph(space: Space) -> bool:
     """Tell whether the architectures of a space are graphs."""
     return space.structure is not None and bool(space.structure.vocabulary)
+
+
+def unread(space: Space) -> tuple[str, ...]:
+    """Return the choices that the graphs of a space do not show, by what its structure reads back from them; all without graphs."""
+    if not has_graph(space):
+        return tuple(c.name for c in space.ordered)
+    assert space.structure is not None
+    draws = Draws(0, "unread")
+    found: set[str] = set()
+    for _ in range(LOOKED):
+        arch = space.sample(draws)
+        found |= set(arch) - set(space.structure.ungraph(space.structure.graph(arch)))
+    return tuple(c.name for c in space.ordered if c.name in found)
 
 
 def reader(space: Space) -> Callable[[Architecture], Contracted]:
@@ -82,6 +97,16 @@ def contracted(structure: Structure, arch: Architecture) -> Contracted:
         tuple([labels[v] for v in alive]),
         tuple([tuple(sorted([number[b] for b in after[v] if b in number])) for v in alive]),
     )
+
+
+def whole(space: Space, arch: Architecture) -> Contracted:
+    """Return the graph of an architecture as the space encodes it, nothing contracted."""
+    assert space.structure is not None
+    labels, edges = space.structure.graph(arch)
+    after: list[list[int]] = [[] for _ in labels]
+    for a, b in edges:
+        after[a].append(b)
+    return Contracted(tuple(labels), tuple([tuple(sorted(targets)) for targets in after]))
 
 
 def _alive(labels: list[str], kept: list[int], after: list[set[int]], before: list[set[int]]) -> list[int]:

@@ -42,14 +42,14 @@ class Predictor(Protocol):
 
 
 class Effect(NamedTuple):
-    """What a feature does to the prediction, in units of y; `count` fitted architectures have it.
+    """What a feature does to the prediction, in units of y; `times` says how many fitted architectures have it.
 
     `choice` and `option` say which decision it is, where it is one.
     """
 
     name: str
     effect: float
-    count: int
+    times: int
     choice: str | None = None
     option: Any = None
 
@@ -66,7 +66,7 @@ class Scale(NamedTuple):
         return found
 
 
-def checked(architectures: Sequence[Architecture], y: Sequence[float]) -> tuple[Array, Scale]:
+def checked(architectures: Sequence[Any], y: Sequence[float] | Array) -> tuple[Array, Scale]:
     """Return y as (N,) float64 with its scale; raises DataError where there is nothing, or something else than numbers."""
     values = np.asarray(y, dtype=np.float64)
     if len(architectures) == 0 or values.shape != (len(architectures),):

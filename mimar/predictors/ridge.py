@@ -35,7 +35,9 @@ class RidgeModel:
     def __init__(self, part: Ridge, columns: Columns) -> None:
         self.part, self.columns = part, columns
         self.weights: Array | None = None
-        self.codes = self.middle = self.inverse = np.zeros((0, 0))
+        self.codes: Array = np.zeros((0, 0))
+        self.middle: Array = np.zeros(0)
+        self.inverse: Array = np.zeros((0, 0))
         self.scale, self.noise = Scale(0.0, 1.0), 0.0
 
     def fit(self, architectures: Sequence[Architecture], y: Sequence[float]) -> None:

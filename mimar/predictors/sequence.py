@@ -114,8 +114,10 @@ class SequenceModel:
             optimiser = torch.optim.Adam(list(self.weights.values()), lr=self.part.lr)
             for _ in range(self.part.steps):
                 optimiser.zero_grad()
-                loss = ((self._read(*lists) - target).abs() * mine).sum()  # members are apart: their gradients do not mix
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss = (
+                    (self._read(*lists) - target).abs() * mine
+                ).sum()  # members are apart: their gradients do not mix
+                loss.backward()
                 optimiser.step()
         for weight in self.weights.values():
             weight.requires_grad_(False)
@@ -134,7 +136,7 @@ class SequenceModel:
     def _shares(self, n: int, rng: torch.Generator) -> Tensor:
         """Return the weight of each datum in the loss of each member: member e leaves out the e-th part of a permutation."""
         order = torch.randperm(n, generator=rng)
-        out = int(round(n * (1.0 - self.part.share))) if n > 1 else 0
+        out = round(n * (1.0 - self.part.share)) if n > 1 else 0
         mine = torch.ones(self.part.members, n)
         for e in range(self.part.members if out < n else 0):
             mine[e, order[torch.arange(e * out, (e + 1) * out) % n]] = 0.0
@@ -163,13 +165,14 @@ class SequenceModel:
     def _through(self, options: Tensor, there: Tensor) -> Tensor:
         """Return the last hidden state of an LSTM, (E, N, H): a list that has ended leaves the state as it is."""
         enter, turn = self.weights["turn"].split(self.part.hidden, dim=1)
-        x = (self.weights["embed"] @ enter + self.weights["gate"])[:, options]  # (E, N, T, 4H), each option multiplied once
+        x = (self.weights["embed"] @ enter + self.weights["gate"])[
+            :, options
+        ]  # (E, N, T, 4H), each option multiplied once
         h = c = x.new_zeros(*x.shape[:2], self.part.hidden)
         for t in range(x.shape[2]):
             i, f, o, g = (x[:, :, t] + h @ turn).chunk(4, -1)
-            new = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+            c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
             here = there[:, t, None]
-            c = here * new + (1 - here) * c
             h = here * torch.sigmoid(o) * torch.tanh(c) + (1 - here) * h
         return h
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -22,11 +23,12 @@ from mimar.core.errors import DataError
 from mimar.core.ranges import Count, Fraction, NonNegative, Positive, Whole, validate
 from mimar.core.streams import Draws, derive, isolated
 from mimar.predictors.columns import Columns
-from mimar.predictors.descent import descend
+from mimar.predictors.descent import Pace, descend
 from mimar.predictors.parts import Array, Prediction, Scale, checked, unfitted
 from mimar.space import Architecture, Space
 
 Costs = Callable[[Architecture], Mapping[str, float]]
+BEFORE = 32  # architectures a step while costs are learned
 
 
 @dataclass(frozen=True)
@@ -105,8 +107,8 @@ class EncodedModel:
             with isolated(derive(self.seed, "shared encoder", member)):
                 for epochs, learning in ((held, False), (part.epochs - held, True)):
                     net.encoder.requires_grad_(learning)
-                    how = {"epochs": epochs, "batch": part.batch, "lr": part.lr, "decay": part.decay}
-                    descend(net, lambda rows, net=net: net.value(x[rows], r[rows]), target, **how)
+                    pace = Pace(epochs, part.batch, part.lr, part.decay)
+                    descend(net, partial(self._value, net, x, r), target, pace)
             self.nets.append(net)
 
     def _begun(self) -> list[Heads]:
@@ -118,10 +120,18 @@ class EncodedModel:
                 with isolated(derive(self.seed, "costs", member)):
                     net = Heads(len(self.columns), len(self.beside), max(len(self.names), 1), part.hidden)
                     if len(self.names):
-                        how = {"epochs": part.before, "batch": 32, "lr": part.lr}
-                        descend(net, lambda rows, net=net: net.first(net.encoder(x[rows])), table, **how)
+                        descend(net, partial(self._costs, net, x), table, Pace(part.before, BEFORE, part.lr))
                 self.begun.append(net)
         return self.begun
+
+    @staticmethod
+    def _value(net: Heads, x: Tensor, r: Tensor, rows: Tensor) -> Tensor:
+        return net.value(x[rows], r[rows])
+
+    @staticmethod
+    def _costs(net: Heads, x: Tensor, rows: Tensor) -> Tensor:
+        found: Tensor = net.first(net.encoder(x[rows]))
+        return found
 
     def _unlabelled(self) -> tuple[list[Architecture], Tensor]:
         """Return architectures and their costs in standard units, (N, costs); costs that are not finite are left out."""

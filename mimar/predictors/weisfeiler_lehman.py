@@ -20,8 +20,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from mimar.core.ranges import Whole, validate
-from mimar.core.streams import Draws
-from mimar.predictors.graphs import Contracted, has_graph, reader
+from mimar.predictors.graphs import Contracted, has_graph, reader, unread
 from mimar.predictors.laplacian import Decisions, Laplacian
 from mimar.predictors.parts import Array
 from mimar.space import Architecture, Space
@@ -29,7 +28,6 @@ from mimar.space import Architecture, Space
 Motif = str | tuple[int, tuple[int, ...]]  # a label, or the number of a motif and those of its neighbours
 Bag = tuple[tuple[Array, Array], ...]  # for each level the numbers of its motifs and how often each occurs
 KEPT = 30_000  # bags in memory; the oldest go
-LOOKED = 8  # architectures drawn to see which choices a structure does not read
 
 
 @dataclass(frozen=True)
@@ -58,16 +56,6 @@ class WeisfeilerLehman:
             kept[self] = Bags(self, reader(space))
         others = unread(space)
         return Motifs(kept[self], Laplacian((0.5,)).start(space, others) if others else None)
-
-
-def unread(space: Space) -> tuple[str, ...]:
-    """Return the choices that the structure of a space does not read, by what its graphs give back."""
-    assert space.structure is not None
-    draws, found = Draws(0, "unread"), set()
-    for _ in range(LOOKED):
-        arch = space.sample(draws)
-        found |= set(arch) - set(space.structure.ungraph(space.structure.graph(arch)))
-    return tuple(c.name for c in space.ordered if c.name in found)
 
 
 class Bags:
@@ -101,7 +89,9 @@ class Bags:
     def _counts(self, labels: list[int]) -> tuple[Array, Array]:
         counts = Counter(labels)
         if self.part.matching == "assignment":  # min(a, b) = Σ_c [a ≥ c][b ≥ c]: a motif for each c ≥ 1
-            counts = Counter([m if c == 1 else self._of((m, (-c,))) for m, n in counts.items() for c in range(1, n + 1)])
+            counts = Counter(
+                [m if c == 1 else self._of((m, (-c,))) for m, n in counts.items() for c in range(1, n + 1)]
+            )
         return np.array([*counts], dtype=np.int64), np.array([*counts.values()], dtype=np.float64)
 
     def _of(self, motif: Motif) -> int:

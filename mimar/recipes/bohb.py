@@ -29,7 +29,7 @@ DIFFERS = (
     "deviation of their numbers); the density counts decoded candidates",
     "a choice that is inactive is averaged out (there it is imputed at random)",
 )
-TIER = "table"
+TIER = "unit"
 
 
 def recipe(

@@ -28,7 +28,7 @@ DIFFERS = (
     "whole numbers are equal shares of the interval, as categories are (there they are rounded)",
     "limits on known costs are asked first: a child beyond them is lost, and its parent stays",
 )
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

@@ -24,7 +24,7 @@ DIFFERS = (
     "the first better neighbour is taken (a variant of the paper; its plain form measures all of them and takes the best)",
     "at a local optimum it begins anew at random, with no end but the budget's",
 )
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

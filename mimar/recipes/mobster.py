@@ -31,7 +31,7 @@ DIFFERS = (
     "random and the best is improved by gradients)",
     "promotion is the default; kind=stop is the stopping variant of the paper",
 )
-TIER = "table"
+TIER = "unit"
 
 
 def recipe(

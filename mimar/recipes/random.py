@@ -22,7 +22,7 @@ PAPER = Paper(
     "https://arxiv.org/abs/1902.07638",
 )
 DIFFERS = ("the choice among the trained networks is made on a holdout of 20 % that none of them trained on",)
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

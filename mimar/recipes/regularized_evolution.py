@@ -25,7 +25,7 @@ DIFFERS = (
     "30 live and 10 take part in a tournament (there 100 and 25 over 20,000 trainings), as is usual on small benchmarks",
     "a mutation always changes one decision (there the identity has a chance of 5 % in the NASNet space)",
 )
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

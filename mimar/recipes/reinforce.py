@@ -28,7 +28,7 @@ DIFFERS = (
     "the settings are those of the baseline of NAS-Bench-201 (Dong and Yang, 2020), and Adam takes the steps",
     "the average takes a reward in before it is subtracted, as that code does; update=after is the unbiased form",
 )
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

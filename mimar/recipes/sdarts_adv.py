@@ -33,7 +33,7 @@ DIFFERS = (
     "the alphas' rate is max(alpha_lr, travel / outer steps), so that gates move in short searches; travel=0: the paper's",
     "weight decay and alpha decay are losses, not options of the optimisers",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

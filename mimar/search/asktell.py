@@ -49,7 +49,7 @@ class AskTell:
     """A black-box search as an expression of its parts; see the module's text for the algorithm.
 
     `queries`: how many architectures are measured; `seconds`: for how long by the table's own clock; neither: the budget
-    of the table (100 queries where it has none), or 8 trainings. `trials` is the protocol.
+    of the table (100 queries where it has none), or 8 trainings, under a scheduler of several fidelities 8 for each. `trials` is the protocol.
     `baseline`: random networks beside them, drawn and measured apart; None takes as many as fit into the same budget on
     a table, and where `strategy` is random search the networks of the search itself.
     """

@@ -107,7 +107,9 @@ class BanditSearcher:
         """Return the mean of every arm and its bonus α ρ^N √(2 ln N / n); arms never pulled have means above all others."""
         mean, pulls = self.standing()
         told = self._told
-        bonus = self.part.exploration * self.part.decay**told * np.sqrt(2 * math.log(max(told, 1)) / np.maximum(pulls, 1))
+        bonus = (
+            self.part.exploration * self.part.decay**told * np.sqrt(2 * math.log(max(told, 1)) / np.maximum(pulls, 1))
+        )
         best = float((mean + bonus).max(initial=0.0))
         return np.where(pulls > 0, mean, best + 1.0), np.where(pulls > 0, bonus, 0.0)
 
@@ -188,7 +190,9 @@ class BanditSearcher:
         """
         beam: list[Partial] = [(0.0, {})]
         for choice in self.space.ordered:
-            above = index[choice.name] - index[choice.name].mean() + 1e-9 * np.asarray(self.draws.uniforms(arms(choice)))
+            above = (
+                index[choice.name] - index[choice.name].mean() + 1e-9 * np.asarray(self.draws.uniforms(arms(choice)))
+            )
             gains, grown = above.tolist(), []
             for total, made in beam:
                 if choice.active(made):
@@ -196,7 +200,10 @@ class BanditSearcher:
                 else:
                     grown.append((total, made, -1))
             grown.sort(key=lambda g: -g[0])
-            beam = [(g, m if k < 0 else {**m, choice.name: pulled(choice, k, self.draws.uniform())}) for g, m, k in grown[:width]]
+            beam = [
+                (g, m if k < 0 else {**m, choice.name: pulled(choice, k, self.draws.uniform())})
+                for g, m, k in grown[:width]
+            ]
         for _, made in beam:
             found = Architecture.trusted(made)
             if self.space.allows(found):

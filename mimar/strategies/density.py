@@ -107,7 +107,8 @@ class DensitySearcher:
             if len(told) >= good + least:
                 codes = self._codes([arch for arch, _ in told])[_order([values for _, values in told])]
                 options = [0 if c.kind in ("size", "value") else int(c.count) for c in self.space.ordered]
-                return tuple(Estimate(part, options, self.part.bandwidth) for part in (codes[:good], codes[good:]))  # type: ignore[return-value]
+                above, below = (Estimate(part, options, self.part.bandwidth) for part in (codes[:good], codes[good:]))
+                return above, below
         return None
 
     def _codes(self, architectures: Sequence[Architecture]) -> Array:

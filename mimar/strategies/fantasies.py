@@ -105,14 +105,13 @@ class FantasySearcher:
         parameters = None if again else self.model.parameters.tolist()
         self.model.fit(archs, resources, targets(known, self.part.target), parameters)
         self.fitted = len(self.known) if again else self.fitted
-        under_way = [(p.architecture, _resource(p.fidelity) if p.fidelity else min(resources)) for p in pending]
-        if under_way:
+        if pending:
+            under_way = [_resource(p.fidelity) if p.fidelity else min(resources) for p in pending]
             size = self.part.fantasies
             z = self.draws.numpy().standard_normal((len(under_way), size))
-            z = (z - z.mean(1, keepdims=True)) * np.sqrt(
-                size / max(size - 1, 1)
-            )  # of mean 0: on average nothing is believed
-            self.model.fantasise(*zip(*under_way, strict=True), z)  # type: ignore[arg-type]
+            z -= z.mean(1, keepdims=True)  # so that on average nothing is believed
+            z *= np.sqrt(size / max(size - 1, 1))
+            self.model.fantasise([p.architecture for p in pending], under_way, z)
         counts = {r: resources.count(r) for r in resources}
         return max((r for r, n in counts.items() if n >= self.part.enough), default=min(resources))
 

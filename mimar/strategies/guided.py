@@ -90,7 +90,7 @@ class GuidedSearcher:
     def _one(self) -> Proposal:
         if not self.queue:
             chosen = self._design() if self._early else self._batch()
-            self.queue = [(arch, parent and parent.digest) for arch, parent in chosen.items()]
+            self.queue = [(arch, parent.digest if parent else None) for arch, parent in chosen.items()]
         arch, parent = self.queue.pop(0) if self.queue else (self.space.sample(self.draws), None)
         self.asked += 1
         self.seen.add(arch)
@@ -136,9 +136,11 @@ class GuidedSearcher:
         """Take the options with the worst effects out of the space of candidates."""
         if self.guide.prune:
             explained = self.model.explain()  # type: ignore[attr-defined]
-            effects = {(e.choice, e.option): e.effect for e in explained if e.option is not None and e.count}
+            effects = {
+                (e.choice, e.option): e.effect for e in explained if e.choice and e.option is not None and e.times
+            }
             gone = set(self.removed)
-            left = {decision: effect for decision, effect in effects.items() if decision not in gone}
+            left = {(c, o): effect for (c, o), effect in effects.items() if c in self.space and (c, o) not in gone}
             self._remove([*self.removed, *weakest(self.space, left, self.guide.prune).removed])
 
     def _remove(self, decisions: Sequence[Decision]) -> None:

@@ -9,7 +9,6 @@ drawn in the leaf's region. The tree is learned anew after every `refit` results
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,9 +27,8 @@ from mimar.space import Architecture, Space
 from mimar.space.counting import count
 from mimar.strategies.parts import Proposal, Trial
 from mimar.strategies.past import Past
+from mimar.strategies.regions import Array, Regions, bound, learned
 
-Array = np.ndarray[Any, Any]
-Split = tuple[Array, float]  # the normal w of a plane, and where it cuts: good where w·x > cut
 LISTED = 20_000  # spaces up to this size are listed, and their regions known exactly
 TRIES = 100  # random architectures, and then mutants, that are looked through for one in a region of a larger space
 
@@ -43,7 +41,7 @@ class PartitionTree:
     equations. `scale`: y is the rank of a value among all, in [0, 1], or the "value" itself. The first `initial` proposals
     are random. Regions of spaces of up to 20,000 architectures are listed; in larger ones they are found by rejection, then
     by mutants of their members, and else by the candidate that follows the way to the leaf the longest.
-    Wang et al., "Sample-efficient neural architecture search by learning actions", 2019.
+    Wang et al., "Sample-efficient neural architecture search by learning action space", 2019.
     """
 
     height: Annotated[int, Range(1, 10)] = 5
@@ -61,57 +59,6 @@ class PartitionTree:
     def start(self, space: Space, seed: int) -> PartitionSearcher:
         """Return a searcher at its beginning."""
         return PartitionSearcher(self, space, seed)
-
-
-class Regions:
-    """A binary tree of splits: node 1 is the root, 2n the good child of node n and 2n + 1 the bad one."""
-
-    def __init__(self, splits: Mapping[int, Split]) -> None:
-        self.splits = dict(splits)
-
-    def leaves(self, x: Array) -> Array:
-        """Return the leaf of every row, int64 (N,): one and only one each."""
-        found = np.ones(len(x), dtype=np.int64)
-        left = [(1, np.arange(len(x)))]
-        while left:
-            node, rows = left.pop()
-            if node in self.splits:
-                w, cut = self.splits[node]
-                good = x[rows] @ w > cut
-                left += [(2 * node, rows[good]), (2 * node + 1, rows[~good])]
-            else:
-                found[rows] = node
-        return found
-
-    def ordered(self) -> list[int]:
-        """Return all leaves, from the all-good to the all-bad one."""
-        found, left = [], [1]
-        while left:
-            node = left.pop()
-            if node in self.splits:
-                left += [2 * node + 1, 2 * node]
-            else:
-                found.append(node)
-        return found
-
-
-def learned(x: Array, y: Array, part: PartitionTree) -> Regions:
-    """Return the regions that split (N, D) codes by their (N,) figures, as far down as there are members on both sides."""
-    splits: dict[int, Split] = {}
-    members = {1: np.arange(len(x))}
-    for node in range(1, 2**part.height):
-        inside = members.get(node)
-        if inside is None or len(inside) < part.fewest or np.ptp(y[inside]) == 0.0:
-            continue
-        a = x[inside] - x[inside].mean(0)
-        w = np.linalg.solve(a.T @ a + part.ridge * np.eye(a.shape[1]), a.T @ (y[inside] - y[inside].mean()))
-        ways = x[inside] @ w
-        cut = float(ways.mean())
-        good = ways > cut
-        if good.any() and not good.all():
-            splits[node] = w, cut
-            members[2 * node], members[2 * node + 1] = inside[good], inside[~good]
-    return Regions(splits)
 
 
 @lru_cache(maxsize=4)
@@ -138,7 +85,7 @@ class PartitionSearcher:
         self.fitted = 0  # entries of the past at the last fit
         self.shuffle = 0  # the seed of the order in which regions are gone through
         self.regions: Regions | None = None
-        self.queues: dict[int, list[int]] = {}  # leaf → listed architectures of its region still to be proposed, last first
+        self.queues: dict[int, list[int]] = {}  # leaf → listed architectures still to be proposed, last first
         self.worth: tuple[Array, Array] | None = None  # members and sum of y by node, until something is told
         self.leaf: dict[Architecture, int] = {}
 
@@ -174,7 +121,8 @@ class PartitionSearcher:
 
     def _learn(self) -> None:
         known = self.past.top(self.part.initial)
-        self.regions = learned(self.columns([k.architecture for k in known]), self._figures(), self.part)
+        codes, part = self.columns([k.architecture for k in known]), self.part
+        self.regions = learned(codes, self._figures(), height=part.height, fewest=part.fewest, ridge=part.ridge)
         self.fitted, self.shuffle = len(self.past), self.draws.bits()
         self._line_up()
 
@@ -225,17 +173,12 @@ class PartitionSearcher:
         assert self.regions is not None
         (number, mean), node = self._members(waiting), 1
         reachable = self._open() if self.listed else None
-
-        def bound(child: int) -> float:
-            n = float(number[child])
-            spread = math.sqrt(2 * math.log(max(number[child // 2], 1.0)) / n) if n else math.inf
-            return float(mean[child]) + 2 * self.part.exploration * spread if n else math.inf
-
         while node in self.regions.splits:
             children = [c for c in (2 * node, 2 * node + 1) if reachable is None or c in reachable]
             if not children:
                 break
-            node = max(children, key=bound)
+            above = float(number[node])
+            node = max(children, key=lambda c: bound(float(mean[c]), float(number[c]), above, self.part.exploration))
         return node
 
     def _open(self) -> set[int]:
@@ -283,7 +226,9 @@ class PartitionSearcher:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all of it as JSON; regions by their planes."""
-        splits = None if self.regions is None else {str(n): [*w.tolist(), cut] for n, (w, cut) in self.regions.splits.items()}
+        splits = None
+        if self.regions is not None:
+            splits = {str(n): [*w.tolist(), cut] for n, (w, cut) in self.regions.splits.items()}
         return {
             "drawn": self.draws.drawn,
             "asked": self.asked,

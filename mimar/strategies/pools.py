@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from mimar.core.ranges import Count, Fraction, Range, Whole, validate
+from mimar.core.ranges import Count, Fraction, Whole, validate
 from mimar.core.streams import Draws
 from mimar.space import Architecture, Space
 from mimar.space.counting import count
@@ -92,7 +92,7 @@ class Everything:
 class Quasirandom:
     """A scrambled Sobol sequence in the unit cube, decoded: it leaves smaller gaps than independent draws.
 
-    Priors of choices do not count. Points that violate a constraint or a limit are passed over.
+    Priors of choices do not count. A point that violates a constraint is replaced by a random architecture.
     """
 
     version: ClassVar[int] = 1
@@ -105,10 +105,9 @@ class Quasirandom:
         points = iter(SobolEngine(len(ordered), scramble=True, seed=scene.draws.bits() >> 33).draw(TRIES * n).tolist())
 
         def make() -> Child:
-            while True:
-                place = dict(zip([c.name for c in ordered], next(points, [0.5] * len(ordered)), strict=True))
-                arch = space.complete({}, lambda c: c.at(place[c.name], prior=False))
-                return (arch if space.allows(arch) else space.sample(scene.draws)), None
+            place = dict(zip([c.name for c in ordered], next(points, [0.5] * len(ordered)), strict=True))
+            arch = space.complete({}, lambda choice: choice.at(place[choice.name]))
+            return (arch if space.allows(arch) else space.sample(scene.draws)), None
 
         return scene.fill({}, n, make)
 

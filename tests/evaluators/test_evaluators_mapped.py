@@ -55,7 +55,9 @@ def test_one_factor_of_a_product_is_measured() -> None:
 
 def test_a_search_runs_in_the_transformed_space() -> None:
     there = Mapped.of(table(), Poison("none", 2)(table().space))
-    session = Session(Terms(there, Best(), queries=30), Evolution(5, 2).start(there.space, 0), Asynchronous().start((), 0))
+    session = Session(
+        Terms(there, Best(), queries=30), Evolution(5, 2).start(there.space, 0), Asynchronous().start((), 0)
+    )
     while session.step() is not None:
         pass
     assert any("#" in v for t in session.trials for v in t.architecture.values())

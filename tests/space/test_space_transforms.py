@@ -83,7 +83,11 @@ def test_a_choice_that_can_never_be_active_goes_too() -> None:
 
 
 def test_what_cannot_be_pruned_is_refused() -> None:
-    for removed in ((("op", "pol"),), (("op", "conv"), ("op", "pool"), ("op", "none")), (("inputs", "0"), ("inputs", "1"))):
+    for removed in (
+        (("op", "pol"),),
+        (("op", "conv"), ("op", "pool"), ("op", "none")),
+        (("inputs", "0"), ("inputs", "1")),
+    ):
         with pytest.raises(SpaceError):
             Prune(removed)(conditional())
     with pytest.raises(SpaceError, match="did you mean 'op'"):
@@ -91,7 +95,13 @@ def test_what_cannot_be_pruned_is_refused() -> None:
 
 
 def test_the_worst_options_are_pruned_first_and_never_the_last_one() -> None:
-    effects = {("op", "conv"): -5.0, ("op", "pool"): -1.0, ("op", "none"): -0.5, ("kernel", 3): 2.0, ("kernel", 5): -0.1}
+    effects = {
+        ("op", "conv"): -5.0,
+        ("op", "pool"): -1.0,
+        ("op", "none"): -0.5,
+        ("kernel", 3): 2.0,
+        ("kernel", 5): -0.1,
+    }
     assert weakest(conditional(), effects, 1) == Prune((("op", "conv"),))
     assert weakest(conditional(), effects, 9) == Prune((("op", "conv"), ("op", "pool"), ("kernel", 5)))
     assert weakest(conditional(), {("inputs", "0"): -1.0, ("inputs", "2"): -2.0}, 9) == Prune((("inputs", "2"),))
@@ -268,7 +278,9 @@ def test_poison_is_drawn_with_its_share_and_maps_back(copies: int) -> None:
         drawn += sum("#" in v for v in arch.values())
         back = image.back(arch)
         assert space.valid(back)
-        assert all(b == a or (b == "none" and a.startswith("none#")) for a, b in zip(arch.values(), back.values(), strict=True))
+        assert all(
+            b == a or (b == "none" and a.startswith("none#")) for a, b in zip(arch.values(), back.values(), strict=True)
+        )
     share = copies / (5 + copies)
     assert abs(drawn / (6 * n) - share) < 4 * math.sqrt(share * (1 - share) / (6 * n))
     assert image.space.structure is None
@@ -330,7 +342,9 @@ def test_a_chain_goes_back_through_all_of_it() -> None:
     assert chain(nasbench201(), []).back(next(nasbench201().enumerate())) == next(nasbench201().enumerate())
 
 
-@pytest.mark.parametrize("transform", [Prune((("cell/0-1", "none"),)), Restrict(few), Grow(2), Poison("none", 2, known=True)])
+@pytest.mark.parametrize(
+    "transform", [Prune((("cell/0-1", "none"),)), Restrict(few), Grow(2), Poison("none", 2, known=True)]
+)
 def test_images_travel_between_processes(transform: object) -> None:
     image = transform(nasbench201())  # type: ignore[operator]
     again: Image = pickle.loads(pickle.dumps(image))

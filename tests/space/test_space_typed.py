@@ -56,7 +56,11 @@ def run(
         x = tensors[edge.source]
         if operation.takes is not None and not adapters:
             assert x.shape[1] == operation.takes
-        for step in ((adapters or {}).get((edge.choice, "before")), operation, (adapters or {}).get((edge.choice, "after"))):
+        for step in (
+            (adapters or {}).get((edge.choice, "before")),
+            operation,
+            (adapters or {}).get((edge.choice, "after")),
+        ):
             x = built(step, x.shape[1])(x) if step is not None else x
         there = tensors.get(edge.target)
         if there is not None:
@@ -76,7 +80,11 @@ def test_inferred_shapes_are_those_of_500_random_tensors() -> None:
         shape: Shape = (1 + draws.below(4), 1 + draws.below(20), 1 + draws.below(20))
         gives = 1 + draws.below(4) if draws.uniform() < 0.5 else None
         operation = Operation("op", kernel, stride, padding, dilation, gives=gives)
-        module = nn.Conv2d(shape[0], gives, kernel, stride, padding, dilation) if gives else nn.MaxPool2d(*pairs, padding, dilation)
+        module = (
+            nn.Conv2d(shape[0], gives, kernel, stride, padding, dilation)
+            if gives
+            else nn.MaxPool2d(*pairs, padding, dilation)
+        )
         try:
             real = tuple(module(torch.zeros(1, *shape)).shape[1:])
         except RuntimeError:
@@ -184,7 +192,9 @@ def test_inferred_adapters_make_every_network_run(join: Any) -> None:
         except SpaceError:  # a window larger than what an adapter left of the image
             continue
         needed += bool(found)
-        shapes = run(w, arch, {(name, where): operation for name, where, operation in found} or {("", ""): OPERATIONS[0]})
+        shapes = run(
+            w, arch, {(name, where): operation for name, where, operation in found} or {("", ""): OPERATIONS[0]}
+        )
         if join == "sum" and "n3" in shapes:
             assert shapes["n3"] == (8, 6, 5)
         if w(arch):

@@ -70,11 +70,24 @@ def test_means_and_pulls_by_hand() -> None:
     space = small_space()  # op, width, inputs, and kernel where op is conv
     searcher = Bandits(initial=1, scale="value").start(space, 0)
     rest = {"width": 8, "inputs": ("0", "1")}
-    searcher.tell([told(Architecture({"op": "conv", "kernel": "5", **rest}), 0.9), told(Architecture({"op": "pool", **rest}), 0.4)])
-    searcher.tell([told(Architecture({"op": "conv", "kernel": "3", **rest}), 0.7), told(Architecture({"op": "skip", **rest}), 0, "failed")])
+    searcher.tell(
+        [
+            told(Architecture({"op": "conv", "kernel": "5", **rest}), 0.9),
+            told(Architecture({"op": "pool", **rest}), 0.4),
+        ]
+    )
+    searcher.tell(
+        [
+            told(Architecture({"op": "conv", "kernel": "3", **rest}), 0.7),
+            told(Architecture({"op": "skip", **rest}), 0, "failed"),
+        ]
+    )
     mean, pulls = searcher.standing()
     at = searcher.first
-    assert pulls[at["op"] : at["op"] + 3].tolist() == [2, 1, 1] and pulls[at["kernel"] : at["kernel"] + 2].tolist() == [1, 1]
+    assert pulls[at["op"] : at["op"] + 3].tolist() == [2, 1, 1] and pulls[at["kernel"] : at["kernel"] + 2].tolist() == [
+        1,
+        1,
+    ]
     assert mean[at["op"] : at["op"] + 3].tolist() == pytest.approx([0.8, 0.4, 0.4])  # what failed is paid the least
     assert mean[at["kernel"] : at["kernel"] + 2].tolist() == pytest.approx([0.7, 0.9])
     assert pulls[at["width"]] == 4 and mean[at["width"]] == pytest.approx((0.9 + 0.4 + 0.7 + 0.4) / 4)
@@ -90,10 +103,14 @@ def test_the_index_is_the_upper_confidence_bound() -> None:
     searcher.tell([told(Architecture({**base, "d0": str(k)}), v) for k, v in ((0, 0.2), (0, 0.4), (1, 0.9))])
     mean, bonus = searcher.bounds()
     full = 0.7 * 0.9**3 * math.sqrt(2 * math.log(3))
-    assert mean[:2].tolist() == pytest.approx([0.3, 0.9]) and bonus[:2].tolist() == pytest.approx([full / math.sqrt(2), full])
+    assert mean[:2].tolist() == pytest.approx([0.3, 0.9]) and bonus[:2].tolist() == pytest.approx(
+        [full / math.sqrt(2), full]
+    )
     assert (mean[2:OPTIONS] > 0.9 + full).all()  # never pulled
     drawn = [searcher._indices() for _ in range(200)]
-    z = np.array([[(i["d0"][0] - 0.3) / bonus[0], (i["d0"][1] - 0.9) / bonus[1], (i["d1"][0] - 0.5) / bonus[4]] for i in drawn])
+    z = np.array(
+        [[(i["d0"][0] - 0.3) / bonus[0], (i["d0"][1] - 0.9) / bonus[1], (i["d1"][0] - 0.5) / bonus[4]] for i in drawn]
+    )
     assert z[:, 0] == pytest.approx(z[:, 1]) and 0 <= z.min() and 0.95 < z.max() <= 1.0 + 1e-9
     assert abs(np.corrcoef(z[:, 0], z[:, 2])[0, 1]) < 0.2  # each decision has its own
 
@@ -112,7 +129,12 @@ def test_the_best_products_are_those_of_an_exhaustive_search() -> None:
 def test_inactive_decisions_add_nothing_and_constraints_hold() -> None:
     space = Space(small_space().choices, [lambda a: a["width"] != 64])
     searcher = Bandits().start(space, 0)
-    index = {"op": np.array([0.5, 0.4, 0.0]), "width": np.arange(4.0), "inputs": np.zeros(3), "kernel": np.array([0.0, 3.0])}
+    index = {
+        "op": np.array([0.5, 0.4, 0.0]),
+        "width": np.arange(4.0),
+        "inputs": np.zeros(3),
+        "kernel": np.array([0.0, 3.0]),
+    }
     found = list(searcher._products(index, 1000))
     assert set(found) == set(space.enumerate())
     centred = {name: values - values.mean() for name, values in index.items()}
@@ -145,7 +167,9 @@ def test_local_means_converge_to_the_rewards_and_a_constant() -> None:
     assert searcher.greedy() == BEST
 
 
-@pytest.mark.parametrize("part", [{"greedy": 0.0}, {"local": 0.0, "greedy": 0.0, "exploration": 1.0}], ids=["epsilon", "confidence"])
+@pytest.mark.parametrize(
+    "part", [{"greedy": 0.0}, {"local": 0.0, "greedy": 0.0, "exploration": 1.0}], ids=["epsilon", "confidence"]
+)
 def test_the_greedy_product_is_optimal_after_a_few_pulls_an_arm(part: dict[str, Any]) -> None:
     pulls, hits = 400, 0  # 3 Σ K log t; the space has 4,096 products
     for seed in range(8):
@@ -169,7 +193,9 @@ def locked(pulls: int) -> list[tuple[int, ...]]:
     """Independent deterministic upper confidence bounds, one a decision, all paid the same: the trap."""
     n, total, found = np.zeros((CHOICES, OPTIONS)), np.zeros((CHOICES, OPTIONS)), []
     for t in range(pulls):
-        index = np.where(n > 0, total / np.maximum(n, 1) + 0.3 * np.sqrt(2 * math.log(max(t, 1)) / np.maximum(n, 1)), np.inf)
+        index = np.where(
+            n > 0, total / np.maximum(n, 1) + 0.3 * np.sqrt(2 * math.log(max(t, 1)) / np.maximum(n, 1)), np.inf
+        )
         pick = index.argmax(1)
         found.append(tuple(pick.tolist()))
         y = reward({f"d{i}": str(k) for i, k in enumerate(pick)})
@@ -186,7 +212,10 @@ def test_decisions_do_not_pull_in_step() -> None:
         assert len(set(found[10:])) > 5 * OPTIONS
         columns = np.array([[int(v) for v in a.values()] for a in found])
         moved = (columns[1:] != columns[:-1]).mean(0)
-        together = [((columns[1:, i] != columns[:-1, i]) == (columns[1:, j] != columns[:-1, j])).mean() for i, j in [(0, 1), (2, 4)]]
+        together = [
+            ((columns[1:, i] != columns[:-1, i]) == (columns[1:, j] != columns[:-1, j])).mean()
+            for i, j in [(0, 1), (2, 4)]
+        ]
         assert max(together) < 0.95 and moved.max() > 0
 
 

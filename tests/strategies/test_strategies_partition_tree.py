@@ -16,7 +16,9 @@ from mimar.core.quantiles import quantiles
 from mimar.core.streams import Draws
 from mimar.predictors.columns import Columns
 from mimar.space import Architecture, Choice, Measurement, Proposal, Space, Trial
-from mimar.strategies.partition_tree import PartitionSearcher, PartitionTree, Regions, learned
+from mimar.strategies import partition_tree
+from mimar.strategies.partition_tree import PartitionSearcher, PartitionTree
+from mimar.strategies.regions import Regions, bound, learned
 from mimar.testing import check_strategy
 
 BITS = Space([Choice(f"b{i}", ("0", "1")) for i in range(8)])
@@ -49,7 +51,7 @@ def noisy_regions(height: int = 4) -> tuple[Regions, np.ndarray]:
     x = Columns(BITS)(listed)
     some = rng.choice(len(listed), 100, replace=False)
     y = np.asarray([value(listed[i]) for i in some]) + 0.5 * rng.standard_normal(100)
-    return learned(x[some], y, PartitionTree(height=height)), x
+    return learned(x[some], y, height=height, fewest=5, ridge=1e-3), x
 
 
 def test_every_architecture_is_in_exactly_one_leaf() -> None:
@@ -68,7 +70,7 @@ def test_every_architecture_is_in_exactly_one_leaf() -> None:
 def test_leaf_means_do_not_rise_from_the_all_good_to_the_all_bad_leaf_on_a_linear_function() -> None:
     listed = list(BITS.enumerate())
     x, y = Columns(BITS)(listed), np.asarray([value(a) for a in listed])
-    regions = learned(x, y, PartitionTree(height=5, ridge=1e-9))
+    regions = learned(x, y, height=5, fewest=5, ridge=1e-9)
     leaves = regions.leaves(x)
     means = [float(y[leaves == leaf].mean()) for leaf in regions.ordered()]
     assert len(means) == 32
@@ -78,7 +80,7 @@ def test_leaf_means_do_not_rise_from_the_all_good_to_the_all_bad_leaf_on_a_linea
 def test_a_split_is_the_least_squares_plane_at_the_mean() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.standard_normal((40, 3)), rng.standard_normal(40)
-    w, cut = learned(x, y, PartitionTree(height=1, ridge=1e-12)).splits[1]
+    w, cut = learned(x, y, height=1, fewest=5, ridge=1e-12).splits[1]
     design = np.c_[x, np.ones(40)]
     oracle = np.linalg.lstsq(design, y, rcond=None)[0]
     assert w == pytest.approx(oracle[:3], abs=1e-9)
@@ -87,10 +89,10 @@ def test_a_split_is_the_least_squares_plane_at_the_mean() -> None:
 
 def test_what_cannot_be_split_stays_a_leaf() -> None:
     x = np.eye(4)
-    assert learned(x, np.ones(4), PartitionTree(fewest=2)).splits == {}
-    assert learned(x, np.arange(4.0), PartitionTree(fewest=5)).splits == {}
-    assert learned(np.ones((4, 2)), np.arange(4.0), PartitionTree(fewest=2)).splits == {}
-    assert set(learned(x, np.arange(4.0), PartitionTree(height=1, fewest=2)).splits) == {1}
+    assert learned(x, np.ones(4), height=5, fewest=2, ridge=1e-3).splits == {}
+    assert learned(x, np.arange(4.0), height=5, fewest=5, ridge=1e-3).splits == {}
+    assert learned(np.ones((4, 2)), np.arange(4.0), height=5, fewest=2, ridge=1e-3).splits == {}
+    assert set(learned(x, np.arange(4.0), height=1, fewest=2, ridge=1e-3).splits) == {1}
     with pytest.raises(UsageError, match="fewest"):
         PartitionTree(fewest=1)
 
@@ -102,7 +104,9 @@ def planted(exploration: float) -> PartitionSearcher:
     """A searcher whose tree splits by the first bit; four results, two on each side, by hand."""
     searcher = PartitionTree(exploration=exploration, initial=1, refit=100, scale="value").start(BITS, 0)
     rows = [(1, 0, 0.9), (1, 1, 0.7), (0, 0, 0.5), (0, 1, 0.2)]
-    searcher.tell([told(Architecture({"b0": str(a), "b1": str(b), **{f"b{i}": "0" for i in range(2, 8)}}), v) for a, b, v in rows])
+    searcher.tell(
+        [told(Architecture({"b0": str(a), "b1": str(b), **{f"b{i}": "0" for i in range(2, 8)}}), v) for a, b, v in rows]
+    )
     w = np.zeros(16)
     w[1] = 1.0
     searcher.regions, searcher.fitted, searcher.asked = Regions({1: (w, 0.5)}), 4, 4
@@ -125,6 +129,25 @@ def test_the_child_of_the_largest_upper_bound_is_taken() -> None:
         better = 2 + int(np.argmax(bounds(c)))
         assert planted(c)._chosen(waiting) == better
     assert {2 + int(np.argmax(bounds(c))) for c in (0.1, 0.5)} == {2, 3}
+
+
+def test_the_bound_by_hand_and_its_parent_is_the_node_above(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bound(0.5, 4.0, 9.0, 0.1) == pytest.approx(0.5 + 0.2 * math.sqrt(2 * math.log(9) / 4))
+    assert bound(0.5, 0.0, 9.0, 0.1) == math.inf
+    searcher = planted(0.5)
+    w = np.zeros(16)
+    w[3] = 1.0  # below the bad side, by the second bit
+    searcher.regions = Regions({**searcher.regions.splits, 3: (w, 0.5)})  # type: ignore[union-attr]
+    searcher._line_up()
+    seen: list[tuple[float, ...]] = []
+
+    def noted(*given: float) -> float:
+        seen.append(given)
+        return bound(*given)
+
+    monkeypatch.setattr(partition_tree, "bound", noted)
+    searcher._chosen([Architecture({"b0": "1", **{f"b{i}": "1" for i in range(1, 8)}})] * 9)
+    assert [(n, above) for _, n, above, _ in seen] == [(11.0, 13.0), (2.0, 13.0), (1.0, 2.0), (1.0, 2.0)]
 
 
 def test_a_region_in_which_nothing_is_left_is_not_entered() -> None:

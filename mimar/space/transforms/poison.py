@@ -109,7 +109,9 @@ class Merge:
             when = tuple((p, o) for p, o in choice.when if kept.get(p, {}).get(o, o) == o)
             weight = dict(zip(choice.options, choice.prior, strict=True)) if choice.prior else None
             prior = tuple(weight[o] for o in left) if weight else None
-            made.append(replace(choice, options=tuple(left), prior=prior, when=when) if to else replace(choice, when=when))
+            made.append(
+                replace(choice, options=tuple(left), prior=prior, when=when) if to else replace(choice, when=when)
+            )
         return image(space, made, Representatives(tuple((n, tuple(to.items())) for n, to in kept.items())))
 
 

@@ -50,7 +50,9 @@ class Product:
         """Return the architecture of the product; raises SpaceError where a factor has none or an unknown one has."""
         names = [name for name, _ in self.factors]
         if wrong := [*(n for n in names if n not in parts), *(n for n in parts if n not in names)]:
-            raise SpaceError(nearest(wrong[0], names, kind="factor") if wrong[0] in parts else f"{wrong[0]!r} is missing")
+            raise SpaceError(
+                nearest(wrong[0], names, kind="factor") if wrong[0] in parts else f"{wrong[0]!r} is missing"
+            )
         return Architecture.trusted({_joined(n, name): value for n in names for name, value in parts[n].items()})
 
     def only(self, name: str) -> Only:
@@ -97,4 +99,3 @@ def part(arch: Mapping[str, Any], name: str) -> Architecture:
 
 def _joined(factor: str, name: str) -> str:
     return factor + PLACE + name
-

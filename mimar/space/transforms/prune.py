@@ -30,7 +30,9 @@ class Prune:
         gone = set(self.removed)
         for name, option in self.removed:
             if option not in space[name].allowed or space[name].kind == "value":
-                raise SpaceError(f"choice {name!r}: " + nearest(str(option), map(str, space[name].allowed), kind="option"))
+                raise SpaceError(
+                    f"choice {name!r}: " + nearest(str(option), map(str, space[name].allowed), kind="option")
+                )
         kept: dict[str, Choice] = {}
         for choice in space.ordered:
             when = tuple((p, o) for p, o in choice.when if p in kept and (p, o) not in gone)
@@ -133,7 +135,9 @@ class Partition:
             raise SpaceError(f"choice {choice.name!r} is of kind {choice.kind!r}; split such a space by a predicate")
         listed = [o for group in self.groups for o in group]
         if sorted(map(str, listed)) != sorted(map(str, choice.allowed)) or not all(self.groups):
-            raise SpaceError(f"the groups of {choice.name!r} must hold each of {choice.allowed!r} once; got {self.groups!r}")
+            raise SpaceError(
+                f"the groups of {choice.name!r} must hold each of {choice.allowed!r} once; got {self.groups!r}"
+            )
         found = []
         for number, group in enumerate(self.groups):
             part = Prune(tuple((choice.name, o) for o in listed if o not in group))(space)
