@@ -23,10 +23,8 @@ PAPER = Paper(
 )
 DIFFERS = (
     "budgets are the evaluator's fidelities, as numbers of epochs, rather than minutes of training",
-    "draws that were measured or are pending are passed over unless repeat is true (the released code repeats them: more "
-    "than half of all proposals on a small discrete space)",
-    "the bandwidth of options is that of their Gini variance, whatever their order, and at most uniform (there the standard "
-    "deviation of their numbers); the density counts decoded candidates",
+    "draws that were measured or are pending are passed over unless repeat is true (the released code repeats them: more than half of all proposals on a small discrete space)",
+    "the bandwidth of options is that of their Gini variance, whatever their order, and at most uniform (there the standard deviation of their numbers); the density counts decoded candidates",
     "a choice that is inactive is averaged out (there it is imputed at random)",
 )
 TIER = "unit"

@@ -23,12 +23,10 @@ PAPER = Paper(
     "https://arxiv.org/abs/2003.10865",
 )
 DIFFERS = (
-    "the kernel of resources is Matérn's on their logarithm, with a level of its own for each resource (there also a family "
-    "of exponentially decaying curves)",
+    "the kernel of resources is Matérn's on their logarithm, with a level of its own for each resource (there also a family of exponentially decaying curves)",
     "the process learns −log(1 − accuracy), in standard units (there the metric itself); of several objectives the utility",
     "parameters of the process are the most probable ones, fitted again when an eighth more is known",
-    "half of the 250 candidates are mutants of the best ten; the best candidate is taken as it is (there all are drawn at "
-    "random and the best is improved by gradients)",
+    "half of the 250 candidates are mutants of the best ten; the best candidate is taken as it is (there all are drawn at random and the best is improved by gradients)",
     "promotion is the default; kind=stop is the stopping variant of the paper",
 )
 TIER = "unit"

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 
+from mimar.core.quantiles import quantiles
 from mimar.core.streams import Draws
 from mimar.objectives import utilities
 from mimar.predictors.parts import Model, Predictor
@@ -21,7 +22,7 @@ from mimar.strategies.parts import Proposal, Trial
 from mimar.strategies.past import Known, Past
 from mimar.strategies.pools import Candidates, Pool, Scene, Scores
 
-Target = Literal["log-error", "value"]
+Target = Literal["rank", "log-error", "value"]
 Costs = Callable[[Architecture], Mapping[str, float]]
 PERFECT = 1e-4  # an error below this counts as this
 
@@ -52,12 +53,17 @@ class Guide(NamedTuple):
 def targets(known: Sequence[Known], target: Target) -> list[float]:
     """Return what a model is to learn, one number each, larger is better.
 
-    "value": the value; "log-error": −log(1 − value), which stretches the differences near the top, where all values lie
-    in [0, 1] as accuracies do. Of several objectives the utility, in both cases.
+    "rank": the normal score of the value's rank, Φ⁻¹((r − ½) / N), r from 1: outliers and units do not matter.
+    "log-error": −log(1 − value), which stretches the differences near the top, where all values lie in [0, 1] as
+    accuracies do, else the value. "value": the value. Of several objectives it is their utility, in all cases.
     """
     values = [k.values for k in known]
     worth = np.asarray(utilities(values))
-    if target == "log-error" and len(values[0]) == 1 and worth.min() >= 0.0 and worth.max() <= 1.0:
+    if target == "rank":
+        from scipy.special import ndtri
+
+        worth = ndtri((quantiles(worth) * (len(worth) - 1) + 0.5) / len(worth))
+    elif target == "log-error" and len(values[0]) == 1 and worth.min() >= 0.0 and worth.max() <= 1.0:
         worth = -np.log(np.maximum(1.0 - worth, PERFECT))
     found: list[float] = worth.tolist()
     return found

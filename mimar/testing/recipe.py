@@ -140,7 +140,14 @@ def _changed(build: Callable[..., Any], name: str, default: Any, hint: Any) -> s
 
 
 def _others(name: str, default: Any, hint: Any) -> Iterator[Any]:
-    given = {"net": "darts-small", "task": "fashion-mnist", "seed": 7, "device": "cuda", "baseline": 5, "scores": "snip"}
+    given = {
+        "net": "darts-small",
+        "task": "fashion-mnist",
+        "seed": 7,
+        "device": "cuda",
+        "baseline": 5,
+        "scores": "snip",
+    }
     if name in given:
         yield given[name]
     if isinstance(default, bool):
