@@ -144,7 +144,8 @@ class Tangent:
 class Potential:
     """A metric and how it improves: (s·m, slope of the least-squares line through the individual's values over time).
 
-    An architecture measured once has the neutral slope 0. The past is every earlier trial of the same architecture.
+    An architecture measured once has the neutral slope 0. The past is every earlier trial of the same architecture at the
+    same fidelity.
     He et al., "EMARS", 2022.
     """
 
@@ -154,7 +155,9 @@ class Potential:
     def values(self, trial: Trial, signs: Mapping[str, int], history: Sequence[Trial]) -> tuple[float, ...]:
         """Return (value, slope per measurement)."""
         metric = self.metric or next(iter(signs))
+        level = trial.proposal.fidelity
         past = [t for t in history if t.architecture == trial.architecture and t.result.status == "ok"]
+        past = [t for t in past if t.proposal.fidelity == level]
         ys = [*(_signed(t, metric, signs) for t in past), _signed(trial, metric, signs)]
         return ys[-1], slope(ys)
 

@@ -28,7 +28,7 @@ PAPER = Paper(
 DIFFERS = (
     "20 architectures are trained first, then 10 a round (there about 100 and four rounds); what is bred is trained, too",
     "trainings are not stopped early, unless trials.scheduler does; the predictor is fitted anew from the pretrained encoder",
-    "the predictor learns −log(error) (target=value: the accuracy), all known costs teach its encoder",
+    "the predictor learns normal scores of ranks (target=value: accuracies), and all known costs teach its encoder",
     "choices are a recipe's where their names begin with recipe/ or they are continuous",
 )
 TIER = "unit"
@@ -50,14 +50,15 @@ def recipe(
     generations: Count = 20,
     unlabelled: Count = 500,
     frozen: Fraction = 0.5,
-    target: Literal["log-error", "value"] = "log-error",
+    epochs: Count = 150,
+    target: Literal["rank", "log-error", "value"] = "rank",
     trials: Trials = Trials(),
     retrain: Retrain = Retrain(),
 ) -> AskTell:
     return AskTell(
         name="fbnetv3",
         strategy=PredictAndRank(
-            predictor=SharedEncoder(unlabelled=unlabelled, frozen=frozen),
+            predictor=SharedEncoder(unlabelled=unlabelled, frozen=frozen, epochs=epochs),
             initial=initial,
             batch=batch,
             candidates=candidates,

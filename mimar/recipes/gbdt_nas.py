@@ -25,7 +25,7 @@ PAPER = Paper(
 )
 DIFFERS = (
     "50 architectures are trained first, then 25 a round (there 1,000 and 1,000 or 300)",
-    "the trees learn −log(error) (target=value: the accuracy), with fewer rows a leaf below 200 architectures",
+    "the trees learn normal scores of ranks (target=value: accuracies), with fewer rows a leaf below 200 architectures",
 )
 TIER = "unit"
 
@@ -41,8 +41,8 @@ def recipe(
     seconds: Positive | None = None,
     initial: Count = 50,
     batch: Count = 25,
-    candidates: Count = 5000,
-    target: Literal["log-error", "value"] = "log-error",
+    candidates: Count = 20_000,
+    target: Literal["rank", "log-error", "value"] = "rank",
     rounds: Count = 100,
     lr: Positive = 0.05,
     leaves: Annotated[int, Range(2)] = 31,

@@ -56,7 +56,7 @@ class Bayesian:
 
     The first `initial` proposals are random. Then the `predictor`, one with a standard deviation, is fitted, and of
     `candidates` from `pool` the `batch` best are proposed, which to the model are different. `target`: what is fitted,
-    "value" or "log-error" (−log(1 − value) of accuracies). White et al., "BANANAS", 2021; Ru et al., "NAS-BOWL", 2021.
+    see `mimar.strategies.guided.targets`. White et al., "BANANAS", 2021; Ru et al., "NAS-BOWL", 2021.
     """
 
     predictor: Predictor = GaussianProcess()
@@ -64,7 +64,7 @@ class Bayesian:
     batch: Count = 5
     candidates: Count = 200
     pool: Pool = Mutants()
-    target: Target = "log-error"
+    target: Target = "rank"
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -45,7 +45,7 @@ class Guide(NamedTuple):
     initial: int
     batch: int
     candidates: int
-    target: Target = "value"
+    target: Target = "rank"
     prune: int = 0
     name: str = "guided"
 

@@ -72,9 +72,9 @@ class Sampled:
 
 @dataclass(frozen=True)
 class Everything:
-    """All architectures of a space that has at most `most`; of a larger one, n random ones."""
+    """All architectures of a space that has at most `most` (none: n, as many as are asked for); of a larger one, n random ones."""
 
-    most: Count = 20_000
+    most: Count | None = None
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
@@ -82,7 +82,7 @@ class Everything:
 
     def __call__(self, scene: Scene, n: int) -> Candidates:
         """Return them in the order of the space."""
-        if count(scene.space.ordered) > self.most:
+        if count(scene.space.ordered) > (self.most or n):
             return scene.draw(n, {})
         allowed = scene.allowed
         return {a: None for a in scene.space.enumerate() if allowed is None or allowed(a)}

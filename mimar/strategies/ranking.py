@@ -30,7 +30,7 @@ class Predicted:
 class PredictAndRank:
     """Measure `initial` architectures of `design`, fit the `predictor`, measure the `batch` best of `pool` by its mean; repeat.
 
-    `candidates`: how many the pool is asked for. `prune`: after each fit, that many options with the most negative effects
+    `candidates`: how many the pool is asked for; a space that has no more is predicted as a whole. `target`: what is fitted, see `mimar.strategies.guided.targets`. `prune`: after each fit, that many options with the most negative effects
     on the prediction leave the space of candidates (a predictor that explains decisions, as boosted trees by SHAP values).
     Wen et al., "Neural Predictor", 2020; Luo et al., "GBDT-NAS", 2020.
     """
@@ -38,10 +38,10 @@ class PredictAndRank:
     predictor: Predictor = Ridge()
     initial: Count = 100
     batch: Count = 50
-    candidates: Count = 5000
+    candidates: Count = 20_000
     pool: Pool = Everything()
     design: Pool = Sampled()
-    target: Target = "value"
+    target: Target = "rank"
     prune: Whole = 0
     version: ClassVar[int] = 1
 

@@ -140,6 +140,9 @@ def test_fantasies_are_drawn_from_the_posterior_of_results() -> None:
     others = drawn(MIXED, 2, seed=9)
     codes, logs = Columns(MIXED, sizes="number")(others), np.log([9.0, 9.0])
     mean, cov = model._joint(codes, logs)
+    theirs, std = model.predict(others, [9.0, 9.0])
+    assert model.scale.mean + model.scale.std * mean == pytest.approx(theirs)
+    assert np.diag(cov) == pytest.approx((std / model.scale.std) ** 2 + np.exp(model.parameters[-1]), abs=1e-6)
     model.fantasise(others, [9.0, 9.0], np.random.default_rng(0).standard_normal((2, 40_000)))
     assert model.data is not None
     told = model.data.y[-2:]

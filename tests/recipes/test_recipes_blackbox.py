@@ -57,6 +57,9 @@ VALUES: dict[tuple[str, str], Any] = {
     ("bohb", "points"): 12,
     ("mobster", "most"): 10,
     ("mobster", "enough"): 1,
+    ("nas-bowl", "depth"): 0,
+    ("gbdt-nas", "leaves"): 2,
+    ("gbdt-nas-3s", "leaves"): 2,
 }
 # What it takes to train: epochs for more than one rung, and one worker.
 TRAINED: dict[str, dict[str, Any]] = {

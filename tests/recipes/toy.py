@@ -50,7 +50,22 @@ class MadeUp:
 
 
 # What recipes need to ask a table in a moment.
-ASKED: dict[str, dict[str, Any]] = {"robot": {"scores": MadeUp(), "candidates": 200}}
+ASKED: dict[str, dict[str, Any]] = {
+    "robot": {"scores": MadeUp(), "candidates": 200},
+    "nas-bowl": {"batch": 10, "candidates": 30},
+    "neural-predictor": {"initial": 20, "batch": 20, "candidates": 50, "epochs": 2},
+    "gbdt-nas": {"initial": 20, "batch": 20, "candidates": 50, "rounds": 10},
+    "gbdt-nas-3s": {"initial": 20, "batch": 20, "candidates": 50, "rounds": 10},
+    "fbnetv3": {
+        "initial": 20,
+        "batch": 20,
+        "rounds": 1,
+        "candidates": 30,
+        "generations": 2,
+        "epochs": 4,
+        "unlabelled": 20,
+    },
+}
 
 
 def every() -> list[str]:

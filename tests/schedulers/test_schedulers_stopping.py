@@ -107,6 +107,7 @@ def test_failures_count_among_those_that_a_third_is_taken_of() -> None:
         job = course.next(asks)
         assert job is not None
         course.told(job, value)
+    assert set(course.proposals) == {2}  # the others are forgotten
     job = course.next(asks)
     assert job is not None and (job.key, job.fidelity) == (2, 3)
 

@@ -12,7 +12,7 @@ import pytest
 
 from mimar.core.errors import UsageError
 from mimar.evaluators.table import Table
-from mimar.objectives import Best, Vector
+from mimar.objectives import Best, Potential, Vector
 from mimar.recipes import random as random_recipe
 from mimar.recipes import regularized_evolution
 from mimar.schedulers import named
@@ -261,3 +261,9 @@ def test_one_fidelity_is_refused_in_a_sentence() -> None:
     flat = Table.from_arrays(SPACE, {"valid_accuracy": FINAL})
     with pytest.raises(UsageError, match="hyperband needs two or more fidelities and the evaluator offers none"):
         random_recipe.recipe(task=flat, trials=Trials(scheduler="hyperband")).run()
+
+
+def test_how_an_individual_improves_is_seen_at_one_fidelity() -> None:
+    """Going on is no improvement: the slope of every first measurement at a fidelity is 0."""
+    s = session([2, 3], "asha:kind=stop", objective=Potential())
+    assert all(t.values[1] == 0.0 for t in all_of(s))

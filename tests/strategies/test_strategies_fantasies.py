@@ -85,6 +85,24 @@ def test_workers_that_ask_at_once_are_sent_apart() -> None:
     assert min(apart) > 1e-3 and len({p.architecture for p in pending}) == 4
 
 
+@pytest.mark.parametrize("fantasies", [1, 2, 20])
+def test_what_is_pending_changes_no_mean(fantasies: int) -> None:
+    """Over the fantasies the mean elsewhere is what it was without them, at any resource; one fantasy is the mean itself."""
+    rng = np.random.default_rng(2)
+    told = [trial(place(*rng.random(2)), 0.5 + i / 40, (1.0, 9.0)[i % 2]) for i in range(12)]
+    pending = [Proposal(place(*rng.random(2)), r) for r in (1.0, 9.0, None)]
+    others = [place(*rng.random(2)) for _ in range(7)]
+    found = []
+    for under_way in ([], pending):
+        searcher = Fantasies(fantasies=fantasies).start(PLANE, 0)
+        searcher.tell(told)
+        searcher._condition(under_way)
+        found.append((searcher._means(others, 9.0), searcher._means([p.architecture for p in pending], 9.0)[1]))
+    ((before, _), sure), ((after, _), surer) = found
+    assert after.shape == (7, fantasies) and after.mean(1) == pytest.approx(before[:, 0])
+    assert np.all(surer < sure)
+
+
 def test_nothing_is_measured_twice_and_a_small_space_ends_at_random() -> None:
     space = Space([Choice("a", ("0", "1", "2")), Choice("b", ("0", "1", "2"))])
     searcher = Fantasies(initial=2, candidates=10).start(space, 0)

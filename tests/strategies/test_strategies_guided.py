@@ -140,6 +140,10 @@ def test_targets() -> None:
     assert targets(loss, "log-error") == [-2.0, 0.3, 0.1]  # no accuracies
     both = [Known(k.architecture, v) for k, v in zip(known, ((1.0, 5.0), (2.0, 6.0), (0.0, 0.0)), strict=True)]
     assert targets(both, "log-error") == [0.5, 1.0, 0.0]
+    normal = 0.9674215661017014  # Φ⁻¹(5/6)
+    assert targets(known, "rank") == pytest.approx([-normal, 0.0, normal])
+    assert targets(both, "rank") == pytest.approx([0.0, normal, -normal])
+    assert targets([known[0], known[0]], "rank") == [0.0, 0.0]
 
 
 # --- the searcher -------------------------------------------------------------------------------------------------

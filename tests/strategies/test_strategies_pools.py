@@ -44,9 +44,9 @@ def test_a_space_that_is_too_small_gives_what_it_has(pool: Pool) -> None:
 
 
 def test_everything_is_everything_of_small_spaces() -> None:
-    assert len(Everything()(Scene(CELLS, Draws(0)), 10)) == 15625
-    assert len(Everything(most=100)(Scene(CELLS, Draws(0)), 10)) == 10
-    assert len(Everything()(Scene(CELLS, Draws(0), allowed=light), 10)) == sum(map(light, CELLS.enumerate()))
+    assert len(Everything()(Scene(CELLS, Draws(0)), 15625)) == 15625
+    assert len(Everything()(Scene(CELLS, Draws(0)), 10)) == 10
+    assert len(Everything(most=20_000)(Scene(CELLS, Draws(0), allowed=light), 10)) == sum(map(light, CELLS.enumerate()))
     assert len(Everything()(Scene(CUBE, Draws(0)), 10)) == 10  # endless
 
 
@@ -88,6 +88,6 @@ def test_breeding_ends_where_nothing_gets_better() -> None:
 
 
 def test_stages_follow_each_other() -> None:
-    pool = Staged(first=Sampled(), rounds=2, then=Everything())
+    pool = Staged(first=Sampled(), rounds=2, then=Everything(20_000))
     sizes = [len(pool(Scene(CELLS, Draws(0), rounds=r), 5)) for r in range(4)]
     assert sizes == [5, 5, 15625, 15625]

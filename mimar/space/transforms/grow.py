@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from mimar.core.errors import SpaceError
 from mimar.space.architecture import Architecture
@@ -31,6 +32,7 @@ class Grow:
 
     decided: int
     neutral: tuple[str, ...] = NEUTRAL
+    version: ClassVar[int] = 1
 
     def __call__(self, space: Space) -> Image:
         """Return the space of prefixes; back fills in neutral values, forth needs them."""

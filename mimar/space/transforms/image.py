@@ -31,7 +31,7 @@ class Ways(Protocol):
 
 @dataclass(frozen=True)
 class Image:
-    """A new space, the one it was made from, and the ways between: back(forth(a)) is `a` wherever `forth` is defined."""
+    """A new space, the one it was made from, and the ways between: back(forth(a)) is `a`, or the same network, where `forth` is defined."""
 
     space: Space
     origin: Space

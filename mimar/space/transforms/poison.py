@@ -7,9 +7,10 @@ Wu, Saxena and Jain, "Poisoning the search space in neural architecture search",
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from mimar.core.errors import SpaceError, nearest
+from mimar.core.ranges import Count, validate
 from mimar.core.streams import Draws
 from mimar.space.architecture import Architecture
 from mimar.space.choice import Choice
@@ -28,10 +29,14 @@ class Poison:
     """
 
     option: str = "none"
-    copies: int = 1
+    copies: Count = 1
     like: str | None = None
     choices: tuple[str, ...] | None = None
     known: bool = False
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def __call__(self, space: Space) -> Image:
         """Return the poisoned space; back replaces every copy by what it stands for."""
@@ -89,8 +94,12 @@ class Merge:
     loses nothing.
     """
 
-    samples: int = 128
+    samples: Count = 128
     seed: int = 0
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        validate(self)
 
     def __call__(self, space: Space) -> Image:
         """Return the space without repetitions; forth replaces an option by the one that stayed."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from mimar.core.errors import SpaceError, nearest
 from mimar.space.architecture import Architecture
@@ -24,6 +24,7 @@ class Prune:
     """
 
     removed: tuple[Decision, ...]
+    version: ClassVar[int] = 1
 
     def __call__(self, space: Space) -> Image:
         """Return the smaller space; architectures are written as before."""
@@ -76,6 +77,7 @@ class Restrict:
     """Add a constraint, a function from an architecture to a bool."""
 
     constraint: Constraint
+    version: ClassVar[int] = 1
 
     def __call__(self, space: Space) -> Image:
         """Return the smaller space; architectures are written as before."""
@@ -127,6 +129,7 @@ class Partition:
 
     choice: str
     groups: tuple[tuple[Any, ...], ...]
+    version: ClassVar[int] = 1
 
     def __call__(self, space: Space) -> tuple[Image, ...]:
         """Return one space a group."""
@@ -152,6 +155,7 @@ class Split:
     """Split a space in two by a predicate: where it holds, and where it does not."""
 
     predicate: Constraint
+    version: ClassVar[int] = 1
 
     def __call__(self, space: Space) -> tuple[Image, Image]:
         """Return both parts."""
