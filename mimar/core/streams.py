@@ -141,6 +141,16 @@ def draw(rng: Rng) -> int:
 
 
 @contextmanager
+def unmoved() -> Iterator[None]:
+    """Put Python's global generator back after the block: some libraries draw from it while they are imported."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+@contextmanager
 def isolated(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """Seed torch's global generators inside the block, and restore them bit for bit after it."""
     device = torch.device(device)

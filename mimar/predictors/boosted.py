@@ -10,7 +10,7 @@ import numpy as np
 
 from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, Positive, Range, validate
-from mimar.core.streams import derive
+from mimar.core.streams import derive, unmoved
 from mimar.predictors.columns import Columns
 from mimar.predictors.parts import Array, Effect, Prediction, Scale, checked, unfitted
 from mimar.space import Architecture, Space
@@ -43,7 +43,8 @@ class BoostedTrees:
     def start(self, space: Space, seed: int) -> BoostedModel:
         """Return a model that has learned nothing; raises UsageError where lightgbm is missing."""
         try:
-            import lightgbm  # noqa: F401
+            with unmoved():
+                import lightgbm  # noqa: F401
         except ImportError:
             raise UsageError(
                 "boosted trees need lightgbm, which is not installed: pip install 'mimar[boost]'"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from mimar.core.ranges import Count, Fraction, validate
-from mimar.core.streams import derive
+from mimar.core.streams import derive, unmoved
 from mimar.predictors.columns import Columns
 from mimar.predictors.parts import Prediction, checked, unfitted
 from mimar.space import Architecture, Space
@@ -40,7 +40,8 @@ class ForestModel:
 
     def fit(self, architectures: Sequence[Architecture], y: Sequence[float]) -> None:
         """Grow the trees."""
-        from sklearn.ensemble import RandomForestRegressor
+        with unmoved():
+            from sklearn.ensemble import RandomForestRegressor
 
         values, _ = checked(architectures, y)
         share = max(self.part.features, 1.0 / max(len(self.columns), 1))

@@ -28,7 +28,6 @@ from mimar.strategies.ranking import PredictAndRank
 from mimar.testing import check_strategy
 
 pytest.importorskip("lightgbm")
-pytest.importorskip("sklearn.ensemble")  # whose import, once, draws from Python's generator
 CELLS = nasbench201()
 SMALL = GraphNetwork(layers=1, channels=8, head=4, epochs=2)
 ENCODER = SharedEncoder(hidden=8, unlabelled=20, before=2, epochs=4)

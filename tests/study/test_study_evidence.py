@@ -85,7 +85,10 @@ def test_a_record_has_its_conditions(path: Path) -> None:
     assert len(record["claims"]) == len(CLAIMS[record["recipe"]])
     for entry in record["claims"]:
         assert entry["verdict"] in ("holds", "does not hold", "not tested")
-        assert entry["comparison"]["detectable"] > 0
+        if "reached" in entry:
+            assert entry["runs"] == len(entry["reached"]["by_run"]) >= 8
+            continue
+        assert entry["comparison"]["detectable"] >= 0  # 0 where a cost is the same under every seed
         assert len(entry["seeds"]) >= 8
         if "derived" in entry:
             assert len(entry["derived"]) == len(entry["seeds"]) >= 8
@@ -96,7 +99,7 @@ def test_unknown_names_are_refused() -> None:
     with pytest.raises(UsageError, match="idarts"):
         evidence.record(["idart"])
     with pytest.raises(UsageError, match="no behavioural check"):
-        evidence.record(["random"])
+        evidence.record(["enas"])
 
 
 def options(seed: int) -> dict[str, Any]:
