@@ -182,7 +182,7 @@ class Motifs:
         held = shared * weights[None, :] * np.ones((len(unit), 1))  # (N, N): row a, weights of b
         sums = held @ unit
         value = (sums * unit).sum(1, keepdims=True)
-        found: Array = (sums - unit) / norms
+        found: Array = (sums - value * unit) / norms
         return found
 
     def described(self, setting: int) -> list[tuple[str, int]]:
