@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -20,6 +20,7 @@ from mimar.evaluators.auxiliary import attach_auxiliary
 from mimar.evaluators.drop_path import drop_paths
 from mimar.kernels.rerouted import Rerouted
 from mimar.space import Architecture
+from mimar.space.beside import recipe
 from mimar.supernet import chosen
 from mimar.tasks import Augment, BoundTask
 
@@ -50,6 +51,15 @@ class Retrain:
         """Return the number of weight steps of one training."""
         return self.epochs * data.steps("fit", self.batch, drop_last=True)
 
+    def settled(self, architecture: Mapping[str, Any]) -> Retrain:
+        """Return the training that an architecture asks for: this one, with what the choices beside the network decide."""
+        given = recipe(architecture)
+        if not given:
+            return self
+        own = {f.name for f in fields(Retrain)}
+        optimiser = replace(self.optimiser, **{n: v for n, v in given.items() if n not in own})
+        return replace(self, optimiser=optimiser, **{n: v for n, v in given.items() if n in own})
+
 
 @dataclass(frozen=True)
 class Job:
@@ -69,9 +79,10 @@ def training(part: Retrain, job: Job, state: State) -> Iterator[Event]:
     """Train `job.architecture` from fresh weights; leaves the network in `state` under "net/", its figures in the log.
 
     Resumable at every Step: `state` holds weights, buffers, momentum and counters. Random numbers come from streams of
-    (seed, label, epoch, step). The last event is a Record of kind "trained", its metrics {test_accuracy,
+    (seed, label, epoch, step). Choices beside the network replace fields of `part`. The last event is a Record of kind "trained", its metrics {test_accuracy,
     valid_accuracy (on the holdout), test_loss, params, macs (per sample)}. Raises NonFiniteError.
     """
+    part = part.settled(job.architecture)
     trainee = _Trainee(part, job, state)
     counters = state.json
     per_epoch = job.data.steps("fit", part.batch, drop_last=True)

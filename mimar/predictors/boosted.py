@@ -109,7 +109,7 @@ class BoostedModel:
         self._ready()
         each = [m.predict(codes, pred_contrib=True, num_threads=1) for m in self.members]
         found: Array = np.mean(each, axis=0) * self.scale.std
-        pass
+        found[:, -1] += self.scale.mean
         return found
 
     def explain(self) -> list[Effect]:

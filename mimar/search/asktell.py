@@ -84,7 +84,7 @@ class AskTell:
 
     def lab(self) -> Lab | TableLab:
         """Return what the search works on."""
-        return ground(self.net, self.task, self.seed, self.device, self.retrain.net)
+        return ground(self.net, self.task, self.seed, self.device, self.retrain.net, self.trials.tune)
 
     def session(self) -> Session:
         """Return the search on a table as a session at its beginning, for whoever steps through it in memory.

@@ -134,7 +134,8 @@ def derive(
 
 def to_retraining(search: Finishing, lab: Lab, state: State, derived: Architecture, cost: float) -> None:
     """Turn `state` into that of the retraining phase: one training per entry of "queue"."""
-    retraining = 3.0 * lab.network_macs(derived) * search.retrain.steps(lab.data) * search.retrain.batch
+    part = search.retrain.settled(derived)
+    retraining = 3.0 * lab.network_macs(derived) * part.steps(lab.data) * part.batch
     n = baseline_size(cost, retraining) if search.baseline is None else search.baseline
     queue = [["derived", plain(derived)]]
     queue += [[f"random-{i}", plain(random_architecture(lab, search.seed, i))] for i in range(n)]

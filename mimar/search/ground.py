@@ -12,6 +12,7 @@ from torch import nn
 from mimar.core.errors import DataError, UsageError
 from mimar.evaluators import benchmarks
 from mimar.evaluators.table import Table
+from mimar.evaluators.tuned import tuned
 from mimar.search import finish
 from mimar.search.lab import Lab
 from mimar.search.session import best
@@ -59,13 +60,15 @@ def benchmark(task: Any) -> Table | None:
     return benchmarks.named(task) if benchmarks.is_benchmark(task) else None
 
 
-def ground(net: Any, task: Any, seed: int, device: str, larger: Any = None) -> Lab | TableLab:
-    """Return what a search works on; raises UsageError for a net beside a table, which has a space of its own."""
+def ground(net: Any, task: Any, seed: int, device: str, larger: Any = None, tune: str = "") -> Lab | TableLab:
+    """Return what a search works on. Raises UsageError for a net, or for training to tune, beside a table: it has neither."""
     table = benchmark(task)
     if table is None:
-        return Lab(net, task, seed, device, larger)
+        return Lab(net, task, seed, device, larger, recipe=tuned(tune))
     if net is not None:
         raise UsageError(f"{table.name} is a benchmark table with a space of its own: leave out net={net!r}")
+    if tune:
+        raise UsageError(f"{table.name} is a benchmark table, on which nothing is trained: leave out tune={tune!r}")
     return TableLab(table, task if isinstance(task, str) else table.name)
 
 

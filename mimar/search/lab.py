@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -20,8 +20,10 @@ from mimar.evaluators.auxiliary import attach_auxiliary
 from mimar.evaluators.table import Table
 from mimar.nets.remodel import Remodel, Same
 from mimar.objectives import option_costs
-from mimar.space import Architecture, Space, of
+from mimar.space import Architecture, Choice, Space, of
+from mimar.space.beside import beside
 from mimar.space.owners import owners
+from mimar.space.structures import RECIPE
 from mimar.supernet import Engine, Fused, Supernet, chosen
 from mimar.tasks import Augment, BoundTask, Measure, Task
 
@@ -40,6 +42,12 @@ class Lab:
     larger: nn.Module | str | None = None  # where finished architectures are trained, if not in `net`
     engine: Engine = Fused()  # what executes the supernet
     remodel: Remodel = Same()  # what is changed in the net before it is searched
+    recipe: tuple[Choice, ...] = ()  # how finished networks are trained, as choices beside those of the net
+
+    @property
+    def order(self) -> dict[str, Any]:
+        """What another process needs to build the same lab; how the supernet is executed is left to it."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "engine"}
 
     @cached_property
     def data(self) -> BoundTask:
@@ -65,7 +73,7 @@ class Lab:
         if self.larger is None:
             return self._model(self.net, affine=True)
         model = self._model(self.larger, affine=True)
-        ours, theirs = ({c.name: c.options for c in s.choices} for s in (self.space, of(model)))
+        ours, theirs = ({c.name: c.options for c in s.choices} for s in (self.supernet.space, of(model)))
         if ours != theirs:
             other = min(set(ours.items()) ^ set(theirs.items()))[0]
             raise SpaceError(
@@ -74,10 +82,10 @@ class Lab:
             )
         return model
 
-    @property
+    @cached_property
     def space(self) -> Space:
-        """The space of the model."""
-        return self.supernet.space
+        """The space of the model, and what is beside it."""
+        return beside(self.supernet.space, self.recipe) if self.recipe else self.supernet.space
 
     def _model(self, net: nn.Module | str | None, *, affine: bool) -> nn.Module:
         with isolated(derive(self.seed, "model")):
@@ -123,9 +131,10 @@ class Lab:
             )
         if retrain.auxiliary:
             attach_auxiliary(net, self.final, self.examples(2).cpu(), self.data.task.classes)
-        if retrain.steps(self.data) == 0:
+        largest = max([retrain.batch, *(o for c in self.recipe if c.name == f"{RECIPE}batch" for o in c.options)])
+        if replace(retrain, batch=largest).steps(self.data) == 0:
             raise UsageError(
-                f"retrain.batch is {retrain.batch}, more than the {self.data.size('fit')} samples to retrain on; "
+                f"retrain.batch is {largest}, more than the {self.data.size('fit')} samples to retrain on; "
                 "make it smaller"
             )
 

@@ -106,7 +106,7 @@ class Pool:
         self.running: dict[Connection, tuple[int, float, Worker]] = {}
         self.fresh: set[Connection] = set()  # of workers that have not yet said that they are there
         try:
-            self.order = pickle.dumps(((lab.net, lab.task, lab.seed, lab.device, lab.larger), retrain))
+            self.order = pickle.dumps((lab.order, retrain))
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise UsageError(
                 f"trials.workers={workers} sends net and task to other processes, and one of them cannot be sent "
@@ -188,8 +188,8 @@ def serve(pipe: Connection) -> None:
     torch.set_num_threads(1)
     try:
         try:
-            fields, retrain = pickle.loads(pipe.recv_bytes())
-            nets = TrainedNets(Lab(*fields), retrain)
+            order, retrain = pickle.loads(pipe.recv_bytes())
+            nets = TrainedNets(Lab(**order), retrain)
             _ = nets.lab.final, nets.lab.data
         except Exception as error:  # noqa: BLE001 - whatever it is, the parent ends with it
             pipe.send_bytes(pickle.dumps(_sentence(error)))

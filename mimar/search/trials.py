@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 from mimar.core.describe import LATER
+from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, Positive, validate
+from mimar.evaluators.tuned import tuned
 from mimar.objectives import Limit, Objective, aim, limit
 from mimar.schedulers import Scheduler, named
 from mimar.search.naming import Estimate, estimate
@@ -19,7 +21,8 @@ class Trials:
     `scheduler`: a name of `mimar list schedulers` with its fields, as "asha:eta=3". `objective`: metrics; one is
     maximised (or minimised, as its direction says), several are searched for their Pareto front; none is the primary one.
     `limits`: on known costs, as "params<=500000", asked before a query is spent. `timeout`: a query that would cost more
-    ends there, without figures. `evaluator`: who measures instead of training or the table, as "proxy:synflow". `workers`
+    ends there, without figures. `tune`: how networks are trained, searched beside what they are, as "lr=0.01..0.3,batch=32|64"
+    (`mimar.evaluators.tuned`; names of such choices begin with recipe/). `evaluator`: who measures instead of training or the table, as "proxy:synflow". `workers`
     measure at once; on a table they are simulated, on its clock. `duplicates`: an architecture measured before is "charged" like any other, or "free".
     """
 
@@ -30,13 +33,17 @@ class Trials:
     workers: Count = 1
     duplicates: Literal["charged", "free"] = "charged"
     evaluator: str | Estimate = field(default="", metadata={LATER: True})
+    tune: str = field(default="", metadata={LATER: True})
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         validate(self)
         named(self.scheduler)
         estimate(self.evaluator)
+        tuned(self.tune)
         self.resolved()
+        if self.tune and self.evaluator:
+            raise UsageError(f"tune={self.tune!r} needs trainings; the evaluator {self.evaluator!r} does none")
 
     def by(self, evaluator: str | Estimate) -> Trials:
         """Return the protocol with an evaluator, where none is asked for."""

@@ -21,6 +21,8 @@ from mimar.search.losses import BatchLoss
 from mimar.supernet import Gates
 from mimar.tasks import Augment
 
+WORSE = 2.0  # a tuned step that makes the loss of its own batch this many times larger is undone
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -95,6 +97,31 @@ class SharedWeights:
         if first or phase is not None:
             self._alias()  # the momentum exists from the first step of a weight on
         return Taken(float(value.detach()), length, gates, slopes)
+
+    def careful(self, loss: BatchLoss, lr: float, at: int) -> Taken:
+        """Take the weight step number `at` and undo it where the loss of its own batch is more than `WORSE` times as large after."""
+        before = [t.clone() for t in (*self.weights, *self.buffers)]
+        momentum = {name: t.clone() for name, t in moments(self.sgd).items()}
+        taken = self.step(loss, (), lr, at)
+        with torch.no_grad():
+            _, value, rest = loss.passed(self.weights, (), loss.gates((), self.weights))
+        if not float(value + rest) <= WORSE * taken.loss:  # nor where it is not a number
+            copy_into((*self.weights, *self.buffers), before)
+            self.calm()
+            restore_moments(self.sgd, momentum)
+            self._alias()
+        return taken
+
+    def tried(self, loss: BatchLoss, lr: float) -> tuple[Tensors, Tensors]:
+        """Return weights and buffers as `step` would leave them, and leave them as they are, the momentum too."""
+        new: list[Tensors] = []
+        _, value, rest = loss.passed(self.weights, (), loss.gates((), self.weights), new)
+        grads = gradient(value + rest, self.weights)
+        weights = tuple(w.detach().clone() for w in self.weights)
+        sgd = self.inner.optimiser(weights)
+        restore_moments(sgd, {name: t.clone() for name, t in moments(self.sgd).items()})
+        self.inner.step(sgd, grads, lr)
+        return weights, new[0]
 
     def moving(self, phase: Phase | None) -> tuple[bool, ...] | None:
         """Return which weights train in a phase; None for all."""

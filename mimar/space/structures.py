@@ -14,6 +14,7 @@ from mimar.space.architecture import Architecture
 from mimar.space.choice import Choice
 from mimar.space.formats import NASBENCH201_EDGES, NASBENCH201_OPERATIONS
 
+RECIPE = "recipe/"  # what the names of choices begin with that are not the network's
 Graph = tuple[list[str], list[tuple[int, int]]]  # the label of every node, and directed edges between node numbers
 Cell = tuple[tuple[tuple[int, str], ...], ...]  # for each intermediate node its (input, operation) pairs, by input
 
@@ -323,6 +324,12 @@ def structure_of(layout: str | None, choices: tuple[Choice, ...]) -> Structure |
     """Return the structure of a published layout over these choices; raises SpaceError on an unknown layout."""
     if layout is None:
         return None
+    own = tuple(c for c in choices if not c.name.startswith(RECIPE))
+    if len(own) < len(choices):
+        from mimar.space.beside import Alone  # which needs spaces, as these need structures
+
+        found = structure_of(layout, own)
+        return found and Alone(found)
     if layout == "nasbench201":
         return NasBench201(choices[0].name.rpartition("/")[0] if choices else "cell")
     if layout == "darts":

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from mimar.core.errors import UsageError
 from mimar.core.streams import Rng, draw, isolated
 from mimar.space import Architecture, of
+from mimar.space.beside import network
 from mimar.space.modules import OneOf, SomeOf
 
 
@@ -48,7 +49,7 @@ def extract(
 
 def chosen(model: nn.Module, architecture: Architecture, *, fresh: Rng | None = None, prune: bool = False) -> Extracted:
     """Return what `extract` returns, together with the edges of the chosen options."""
-    space = of(model)
+    space, architecture = of(model), network(architecture)
     space.check(architecture)
     if prune:
         architecture = space.simplify(architecture)

@@ -14,6 +14,7 @@ from mimar.core.errors import UsageError
 from mimar.core.streams import Rng, draw, isolated
 from mimar.core.trees import Tensors
 from mimar.space import Architecture, Space, of
+from mimar.space.beside import network
 from mimar.space.modules import EXECUTION, Execution, OneOf
 from mimar.supernet.fused import Fused
 
@@ -58,7 +59,7 @@ class Supernet:
     def gates(self, architecture: Architecture) -> dict[str, Tensor]:
         """Return the one-hot and k-hot gates of an architecture, in the type and on the device of the weights."""
         like = next((w for w in self.weights if w.is_floating_point()), torch.zeros(()))
-        return self.space.gates(architecture, dtype=like.dtype, device=like.device)
+        return self.space.gates(network(architecture), dtype=like.dtype, device=like.device)
 
     def call(
         self,
