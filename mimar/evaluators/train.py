@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, ClassVar
 
@@ -21,8 +21,11 @@ from mimar.evaluators.drop_path import drop_paths
 from mimar.kernels.rerouted import Rerouted
 from mimar.space import Architecture
 from mimar.space.beside import recipe
-from mimar.supernet import chosen
+from mimar.supernet import Extracted, chosen
 from mimar.tasks import Augment, BoundTask
+
+
+Begin = Callable[[Extracted], None]  # fills the tensors of a network
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,10 @@ class Retrain:
 
 @dataclass(frozen=True)
 class Job:
-    """One training: which network, from which model with choices, for which task, under which seed."""
+    """One training: which network, from which model with choices, for which task, under which seed.
+
+    `begin`: fills the tensors of the network, which is on the CPU, before its first step; None leaves them fresh.
+    """
 
     label: str  # "derived", "random-0"
     phase: str  # retrain | baseline | evaluate
@@ -73,10 +79,11 @@ class Job:
     data: BoundTask
     seed: int
     device: str = "cpu"
+    begin: Begin | None = None
 
 
 def training(part: Retrain, job: Job, state: State) -> Iterator[Event]:
-    """Train `job.architecture` from fresh weights; leaves the network in `state` under "net/", its figures in the log.
+    """Train `job.architecture` from fresh weights, or those that `job.begin` gives; leaves the network in `state` under "net/", its figures in the log.
 
     Resumable at every Step: `state` holds weights, buffers, momentum and counters. Random numbers come from streams of
     (seed, label, epoch, step). Choices beside the network replace fields of `part`. The last event is a Record of kind "trained", its metrics {test_accuracy,
@@ -114,7 +121,11 @@ class _Trainee:
 
     def __init__(self, part: Retrain, job: Job, state: State) -> None:
         self.part, self.job, self.state = part, job, state
-        self.net, edges = chosen(job.model, job.architecture, fresh=stream(job.seed, "weights", job.label))
+        made = chosen(job.model, job.architecture, fresh=stream(job.seed, "weights", job.label))
+        held = state.group("weights")
+        if job.begin is not None and not held:
+            job.begin(made)
+        self.net, edges = made
         self.net.to(job.device).train()
         self.head = None
         if part.auxiliary:
@@ -132,7 +143,7 @@ class _Trainee:
         self.buffer_names = [name for name, _ in modules.named_buffers()]
         self.buffers = list(modules.buffers())
         self.optimiser = part.optimiser.optimiser(self.weights)
-        if held := state.group("weights"):
+        if held:
             copy_into(self.weights, held.values())
             copy_into(self.buffers, state.group("buffers").values())
             restore_moments(self.optimiser, state.group("momentum"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mimar.nets.binary import BinaryConv2d
+from mimar.nets.convnet import convnet
 from mimar.nets.darts import darts, darts_small, s1, s2, s3, s4
 from mimar.nets.grid import grid
 from mimar.nets.names import named, names
@@ -23,6 +24,7 @@ __all__ = [
     "Sparse",
     "SparseConv2d",
     "SparseLinear",
+    "convnet",
     "darts",
     "darts_small",
     "grid",

@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from torch import nn
 
 from mimar.core.errors import UsageError, nearest
+from mimar.nets.convnet import convnet
 from mimar.nets.darts import darts, darts_small, s1, s2, s3, s4
 from mimar.nets.grid import grid
 from mimar.nets.nasbench201 import nasbench201, nasbench201_small
 from mimar.nets.sharp import sharp
 
 FAMILIES: Mapping[str, Callable[..., nn.Module]] = {
+    "convnet": convnet,
     "darts": darts,
     "darts-small": darts_small,
     "grid": grid,

@@ -25,7 +25,7 @@ from mimar.evaluators import Retrain
 from mimar.evaluators.parts import Evaluator
 from mimar.evaluators.table import Table
 from mimar.schedulers import named
-from mimar.search import finish, pool
+from mimar.search import finish, inherited, pool
 from mimar.search.ground import TableLab, answer, ground
 from mimar.search.lab import Lab, checked_device
 from mimar.search.ledger import job_json, job_of
@@ -101,6 +101,8 @@ class AskTell:
     def _session(self, lab: Lab | TableLab, strategy: Strategy | None = None) -> Session:
         """Return the session of a strategy, by default its own, under the budget of the search."""
         who, table = estimate(self.trials.evaluator), lab.table if isinstance(lab, TableLab) else None
+        if self.trials.weights == "inherited":
+            inherited.check(lab, self.trials)
         evaluator: Evaluator
         if who is not None:
             evaluator, table = who.on(lab, self.seed, self.device), None
@@ -218,8 +220,11 @@ class AskTell:
                 job = session.begin()
                 if job is None:
                     session.finish()
+                    inherited.forget(state)
                     json.update(phase="baseline", session=session.state_dict())
                     break
+                if self.trials.weights == "inherited":
+                    inherited.begin(lab, session, state, job.proposal)
                 json.update(job=job_json(job), session=session.state_dict())
             yield from self._measure(lab, session, state)
         trained: list[dict[str, Any]] = json["trained"]
@@ -258,6 +263,7 @@ class AskTell:
                 job.proposal.architecture,
                 networks=session.terms.queries or 0,
                 keep=lambda found: session.promising(job, evaluator.measurement(found)),
+                begin=inherited.weights(lab, state, label),
             ):
                 if isinstance(event, Record) and event.data["event"] == "trained":
                     result = evaluator.measurement(event.data)
@@ -276,4 +282,5 @@ class AskTell:
         trial = session.finish()
         state.json.update(job=None, session=session.state_dict())
         if trial is not None:
-            yield Record({"event": "trial", **trial.to_json()})
+            begun = {"weights": state.json["begun"]} if "begun" in state.json else {}
+            yield Record({"event": "trial", **trial.to_json(), **begun})

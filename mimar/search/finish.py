@@ -19,7 +19,7 @@ from mimar.core.state import State
 from mimar.core.streams import stream
 from mimar.core.units import count
 from mimar.evaluators import Retrain, training
-from mimar.evaluators.train import Job
+from mimar.evaluators.train import Begin, Job
 from mimar.gradient.derive import strengths
 from mimar.gradient.mix import Mixer
 from mimar.gradient.relax import Gates, relaxed
@@ -178,17 +178,25 @@ Keep = Callable[[Mapping[str, Any]], bool]
 
 
 def train(
-    search: Finishing, lab: Lab, state: State, label: str, chosen: Architecture, *, networks: int, keep: bool | Keep
+    search: Finishing,
+    lab: Lab,
+    state: State,
+    label: str,
+    chosen: Architecture,
+    *,
+    networks: int,
+    keep: bool | Keep,
+    begin: Begin | None = None,
 ) -> Iterator[Event]:
     """Train one network of the state's list "trained", where it was left.
 
     `keep`: its tensors are kept under "final/" if its score on the holdout is the best of those that ask for it; or a
-    function of its record that decides.
+    function of its record that decides. `begin`: what it begins from, where not from fresh weights.
     """
     ours = label.startswith("derived")
     caption = "retrain" if ours else f"random {int(label.split('-')[1]) + 1} of {networks}"
     phase = "retrain" if ours else "baseline"
-    job = Job(label, phase, caption, lab.final, chosen, lab.data, search.seed, search.device)
+    job = Job(label, phase, caption, lab.final, chosen, lab.data, search.seed, search.device, begin)
     inner = State(state.json["training"], state.tensors)  # the same objects: what the training changes is saved
     for event in training(search.retrain, job, inner):
         if isinstance(event, Record) and event.data["event"] == "trained":

@@ -171,7 +171,7 @@ class OneShot:
             found = self.measured(lab, shared, proposal.architecture, epoch * self.queries + query)
             metrics, reward = {f"valid_{k}": v for k, v in found.items()}, found[lab.primary.name]
             good = all(map(math.isfinite, found.values()))  # a step of too high a rate is a failure, not an error
-            values = (lab.better(reward),) if good else None
+            values = (lab.better(reward),) if good else ()
             searcher.tell(
                 [Trial(proposal, Measurement(metrics, 0.0) if good else Measurement({}, 0.0, "failed"), values)]
             )

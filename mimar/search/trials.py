@@ -24,6 +24,8 @@ class Trials:
     ends there, without figures. `tune`: how networks are trained, searched beside what they are, as "lr=0.01..0.3,batch=32|64"
     (`mimar.evaluators.tuned`; names of such choices begin with recipe/). `evaluator`: who measures instead of training or the table, as "proxy:synflow". `workers`
     measure at once; on a table they are simulated, on its clock. `duplicates`: an architecture measured before is "charged" like any other, or "free".
+    `weights`: a training begins "fresh", or where its proposal names a parent and the networks can grow ("inherited": net=convnet)
+    from the network of the parent, if that is the incumbent or the parent last used.
     """
 
     scheduler: str | Scheduler = "asynchronous"
@@ -34,6 +36,7 @@ class Trials:
     duplicates: Literal["charged", "free"] = "charged"
     evaluator: str | Estimate = field(default="", metadata={LATER: True})
     tune: str = field(default="", metadata={LATER: True})
+    weights: Literal["fresh", "inherited"] = field(default="fresh", metadata={LATER: True})
     version: ClassVar[int] = 1
 
     def __post_init__(self) -> None:

@@ -1,13 +1,18 @@
-"""The constraint of a path through layers: every layer takes what the one before it leaves."""
+"""The constraint of a path through layers: every layer takes what the one before it leaves; and how a path can grow.
+
+Options are texts "start-end-kind", such as "8-16-conv3"; of the kind "skip" is an empty place, as "8-8-skip".
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from mimar.core.errors import SpaceError
+from mimar.core.errors import SpaceError, UsageError
+
+SKIP = "skip"
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,10 @@ class Chain:
         steps = [ends(arch[name]) for name in self.names]
         return all(end == start for (_, end), (start, _) in pairwise(steps))
 
+    def edits(self, options: Mapping[str, Sequence[str]]) -> ChainEdits:
+        """Return how architectures of a space grow; `options`: those of its choices. Raises UsageError where they cannot."""
+        return ChainEdits(self.names, {name: tuple(map(str, options.get(name, ()))) for name in self.names})
+
 
 def ends(option: str) -> tuple[str, str]:
     """Return (start, end) of an option "start-end-…"."""
@@ -31,3 +40,65 @@ def ends(option: str) -> tuple[str, str]:
     if not (start and dash and end):
         raise SpaceError(f"the option {option!r} of a chain must be written 'start-end-…', such as '8-16-conv3'")
     return start, end
+
+
+def kind(option: str) -> str:
+    """Return the kind of an option "start-end-kind"."""
+    return option.split("-", 2)[2]
+
+
+@dataclass(frozen=True)
+class ChainEdits:
+    """Steps by which a path grows and goes on computing what it did: a wider layer, an empty place that is filled.
+
+    Raises UsageError where the options have no empty places, or widths that are no numbers.
+    """
+
+    names: tuple[str, ...]
+    options: Mapping[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        words = [word for name in self.names for word in self.options[name]]
+        plain = all(len(word.split("-", 2)) == 3 and all(end.isdecimal() for end in ends(word)) for word in words)
+        empty = all(any(kind(word) == SKIP for word in self.options[name]) for name in self.names) if plain else False
+        if not empty:
+            raise UsageError(
+                "growing needs a chain of places that can be empty, with options as '8-16-conv3' and '8-8-skip'; "
+                "net=convnet has one"
+            )
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What a place can be filled with."""
+        found = dict.fromkeys(kind(word) for name in self.names for word in self.options[name])
+        return tuple(k for k in found if k != SKIP)
+
+    @property
+    def least(self) -> dict[str, str]:
+        """The path that is as narrow as can be, all places empty."""
+        width = min(int(ends(word)[0]) for word in self.options[self.names[0]])
+        return dict.fromkeys(self.names, f"{width}-{width}-{SKIP}")
+
+    def wider(self, path: Mapping[str, str], name: str) -> dict[str, str] | None:
+        """Return the path with the next width where a layer ends, and no less behind it; None where there is none.
+
+        An empty place has no width of its own.
+        """
+        start, end = ends(path[name])
+        widths = sorted({int(ends(word)[1]) for word in self.options[name]})
+        more = [w for w in widths if w > int(end)]
+        if not more or kind(path[name]) == SKIP:
+            return None
+        found = {**path, name: f"{start}-{more[0]}-{kind(path[name])}"}
+        width = more[0]
+        for other in self.names[self.names.index(name) + 1 :]:
+            out = width if kind(path[other]) == SKIP else max(width, int(ends(path[other])[1]))
+            found[other] = f"{width}-{out}-{kind(path[other])}"
+            width = out
+        return found if all(found[one] in self.options[one] for one in self.names) else None
+
+    def deeper(self, path: Mapping[str, str], name: str, what: str) -> dict[str, str] | None:
+        """Return the path with an empty place filled, of the same width; None where it is not empty."""
+        start, end = ends(path[name])
+        option = f"{start}-{end}-{what}"
+        return {**path, name: option} if kind(path[name]) == SKIP and option in self.options[name] else None

@@ -93,8 +93,8 @@ class Contest:
 def one(search: AskTell, seed: int, reference: tuple[float, ...] | None = None) -> dict[str, Any]:
     """Return one run as JSON: what it spent, and its incumbents as [query, clock, quality, verdict].
 
-    `quality` is the value of the incumbent, larger is better; of several objectives the hypervolume of the front so far
-    above `reference`. `verdict` is what the table finally says of the incumbent: the quality itself where it says nothing.
+    `quality` is the value of the incumbent, larger is better, at the table's own fidelity where the search went through
+    several; of several objectives the hypervolume of the front so far above `reference`. `verdict` is what the table finally says of the incumbent: the quality itself where it says nothing.
     """
     begun = time.perf_counter()
     session = search.session()
@@ -112,7 +112,7 @@ def one(search: AskTell, seed: int, reference: tuple[float, ...] | None = None) 
                 trace.append([len(session.trials), trial.ended, volume, volume])
         elif not top or _rank(trial) > top:
             top = _rank(trial)
-            trace.append([len(session.trials), trial.ended, trial.values[0], _verdict(table, trial)])
+            trace.append([len(session.trials), trial.ended, _quality(session, trial), _verdict(table, trial)])
     own = time.perf_counter() - begun
     return {"seed": seed, "trace": trace, "own_seconds": own, "mean": _mean(session), **vars(session.ledger)}
 
@@ -121,6 +121,19 @@ def _rank(trial: Trial) -> tuple[float, float]:
     """Return what incumbents are compared by: a higher fidelity comes before a better value."""
     fidelity = trial.proposal.fidelity
     return (float("inf") if fidelity is None else fidelity, trial.values[0])
+
+
+def _quality(session: Session, trial: Trial) -> float:
+    """Return the value of a trial that can be compared between searches: what a plain query says, without its noise."""
+    if trial.proposal.fidelity is None:
+        return trial.values[0]
+    plain, table = Proposal(trial.architecture), averaged(session.terms.evaluator)
+    return session.terms.objective.values(Trial(plain, table.evaluate(plain)), session.signs, ())[0]
+
+
+def averaged(table: Any) -> Any:
+    """Return a table that answers with the mean of repeated trainings."""
+    return replace(table, single=False) if table.single else table
 
 
 def _mean(session: Session) -> float | None:
@@ -155,9 +168,7 @@ class Ground:
 def ground(session: Session) -> Ground:
     """Return what there is to find by a session's objective, at its fidelity; raises UsageError where no row keeps the limits."""
     terms, values, finals = session.terms, [], []
-    table: Any = terms.evaluator
-    if table.single:
-        table = replace(table, single=False)
+    table = averaged(terms.evaluator)
     for architecture in table.rows.architectures:
         if terms.limits and not all(limit.feasible(table.costs(architecture)) for limit in terms.limits):
             continue

@@ -204,3 +204,20 @@ def test_phases_and_the_chance_to_beat_a_random_row(tmp_path: Path) -> None:
     assert 0.9 < random["surpasses"] <= local["surpasses"] < 1.0  # the best of 30 of 64 rows
     single = measured(tmp_path / "one", contest(200, queries=1))
     assert single["arms"][0]["surpasses"] == pytest.approx(0.5, abs=0.07)
+
+
+def test_incumbents_of_several_fidelities_are_shown_at_the_table_s_own(tmp_path: Path) -> None:
+    full = np.indices((4,) * 3).reshape(3, -1).sum(0) / 10
+    codes = np.indices((4,) * 3).reshape(3, -1).T
+    columns = {"valid_accuracy": np.stack([full - 0.3, full])}  # of fewer epochs lower, and the rows alike
+    two = Table.from_arrays(SPACE, columns, codes=codes, fidelities=(1, 9), fidelity=1, seconds=np.ones((2, N)))
+    arms = (
+        Arm("random", "random", {"queries": 20}),
+        Arm("halving", "random", {"queries": 20, "trials": Trials(scheduler="asha")}),
+    )
+    given = Contest(arms, two, 5)
+    runs = run(given, tmp_path, tell=silent)
+    best = contest_figures.figures(given, runs)["best"]["quality"]
+    assert best == pytest.approx(0.6)
+    for trace in (r["trace"] for arm in runs.values() for r in arm):
+        assert all(quality <= best + 1e-12 for _, _, quality, _ in trace)

@@ -13,6 +13,7 @@ from mimar.core.streams import isolated, stream
 from mimar.testing import check_space, check_supernet
 
 SMALL: dict[str, dict[str, Any]] = {
+    "convnet": {"channels": 2, "widths": 2},
     "nasbench201": {"cells": 1, "channels": 2},
     "nasbench201-small": {},
     "darts": {"cells": 3, "channels": 2, "nodes": 2},
