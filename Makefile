@@ -65,6 +65,7 @@ study: setup
 
 evidence: setup
 	$(BIN)/mimar evidence --workers 2
+	$(BIN)/python -m mimar.study.cover evidence/cover.csv
 
 docs: setup
 	$(BIN)/python docs/build.py

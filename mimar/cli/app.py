@@ -175,7 +175,7 @@ def compare(
 
 @app.command("list")
 def listed(
-    kind: Annotated[str, typer.Argument(metavar="recipes|tasks|nets|schedulers|parts")],
+    kind: Annotated[str, typer.Argument(metavar="recipes|tasks|nets|schedulers|proxies|parts")],
     json: Json = False,
 ) -> None:
     """List what there is."""

@@ -22,7 +22,7 @@ Pairs = dict[str, str]
 
 
 def of(kind: str) -> Pairs:
-    """Return name → what it is, for recipes, tasks, nets, schedulers or parts."""
+    """Return name → what it is, for recipes, tasks, nets, schedulers, proxies or parts."""
     if kind not in KINDS:
         raise UsageError(nearest(kind, KINDS, kind="list"))
     found: Pairs = KINDS[kind]()
@@ -76,7 +76,20 @@ def _schedulers() -> Pairs:
     return {name: (inspect.getdoc(part) or "").partition("\n")[0] for name, part in naming.SCHEDULERS.items()}
 
 
-KINDS = {"recipes": _recipes, "tasks": _tasks, "nets": _nets, "schedulers": _schedulers, "parts": _parts}
+def _proxies() -> Pairs:
+    from mimar.evaluators.proxies import naming
+
+    return {name: (inspect.getdoc(part) or "").partition("\n")[0] for name, part in naming.PROXIES.items()}
+
+
+KINDS = {
+    "recipes": _recipes,
+    "tasks": _tasks,
+    "nets": _nets,
+    "schedulers": _schedulers,
+    "proxies": _proxies,
+    "parts": _parts,
+}
 
 
 def recipe(name: str, words: list[str]) -> str:

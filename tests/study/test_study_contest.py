@@ -210,7 +210,7 @@ def test_incumbents_of_several_fidelities_are_shown_at_the_table_s_own(tmp_path:
     full = np.indices((4,) * 3).reshape(3, -1).sum(0) / 10
     codes = np.indices((4,) * 3).reshape(3, -1).T
     columns = {"valid_accuracy": np.stack([full - 0.3, full])}  # of fewer epochs lower, and the rows alike
-    two = Table.from_arrays(SPACE, columns, codes=codes, fidelities=(1, 9), fidelity=1, seconds=np.ones((2, N)))
+    two = Table.from_arrays(SPACE, columns, codes=codes, fidelities=(1, 9), default=1.0, seconds=np.ones((2, N)))
     arms = (
         Arm("random", "random", {"queries": 20}),
         Arm("halving", "random", {"queries": 20, "trials": Trials(scheduler="asha")}),
