@@ -24,7 +24,6 @@ from mimar.space.beside import recipe
 from mimar.supernet import Extracted, chosen
 from mimar.tasks import Augment, BoundTask
 
-
 Begin = Callable[[Extracted], None]  # fills the tensors of a network
 
 

@@ -90,6 +90,7 @@ def test_lists(mimar) -> None:
     assert [line.split()[0] for line in mimar("list", "recipes").stdout.splitlines()] == list(recipes.names())
     assert "digits" in mimar("list", "tasks").stdout
     assert "nasbench201" in mimar("list", "nets").stdout
+    assert "asha" in mimar("list", "schedulers").stdout and "synflow" in mimar("list", "proxies").stdout
     assert "gradient.hypergradient.Neumann" in mimar("list", "parts").stdout
     assert json.loads(mimar("list", "recipes", "--json").stdout)["idarts"].startswith("iDARTS")
 
