@@ -79,10 +79,10 @@ def convnet(
     """Return the plain chain of `stages` stages of `depth` places over the widths C, 2C, 4C, … (`widths` of them, C = `channels`).
 
     One choice a place, ``layer1`` to ``layerL``, with the options "in-out-conv3" and "in-out-conv5" (in ≤ out) and
-    "width-width-skip", an empty place. Constraint: a place takes the width that the one before it leaves. Of the
-    (options)^L combinations few meet: the space draws architectures of the default in some thirty attempts, and of eight
-    places of three widths rarely at all. Raises UsageError on counts below 1. Source: the chains of Cai et al., "Efficient
-    architecture search by network transformation", 2018, with one pooling between stages and one linear layer as a head.
+    "width-width-skip", an empty place. Constraint: a place takes the width that the one before it leaves. `Space`
+    samples a chain of any length, and counts those of up to five places. Raises UsageError on counts below 1. Source: the
+    chains of Cai et al., "Efficient architecture search by network transformation", 2018, with one pooling between stages
+    and one linear layer as a head.
     """
     check_counts(stages=stages, depth=depth, channels=channels, classes=classes, in_channels=in_channels, widths=widths)
     return Network(stages, depth, [channels * 2**i for i in range(widths)], (in_channels, classes), affine)

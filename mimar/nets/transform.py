@@ -86,7 +86,8 @@ class Inheritance:
             g = torch.arange(int(ends(small[self.names[0]])[0]))
             for name in self.names:
                 g = grow.place(ours[name], theirs[name], g, seen[name])
-            grow.head(*(_only(one.net.get_submodule(self.head), nn.Linear) for one in (child, parent)), g)
+            last, its_last = (_only(one.net.get_submodule(self.head), nn.Linear) for one in (child, parent))
+            grow.head(last, its_last, g)
 
 
 def _contains(child: str, parent: str) -> bool:

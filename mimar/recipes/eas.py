@@ -23,7 +23,7 @@ PAPER = Paper(
     "https://arxiv.org/abs/1707.04873",
 )
 DIFFERS = (
-    "the search begins with an empty chain, of the stem and the classifier alone (there with a trained network of a few layers)",
+    "the search begins with two narrow layers, one a stage of the default net (there with a network of a few wider ones)",
     "one wider and two deeper actions a child (there 4 and 5), since the default net has four places and three widths",
     "an inserted layer takes an empty place of the chain (there it is put behind any layer), decided by one softmax over places and kernels (there block, position and kernel in turn)",
     "a wider layer makes those behind it at least as wide, so that widths never fall along the chain",
@@ -35,12 +35,13 @@ TIER = "unit"
 
 def recipe(
     *,
-    net: nn.Module | str | None = "convnet",
+    net: nn.Module | str | None = None,
     task: Task | str | None = None,
     seed: int = 0,
     device: str = "cpu",
     baseline: Whole | None = None,
     queries: Count | None = None,
+    filled: Whole = 2,
     batch: Count = 10,
     episodes: Count = 5,
     wider: Whole = 1,
@@ -57,6 +58,7 @@ def recipe(
         name="eas",
         strategy=Growth(
             policy=EditPolicy(wider, deeper, embedding, hidden),
+            filled=filled,
             batch=batch,
             episodes=episodes,
             lr=lr,
@@ -65,7 +67,7 @@ def recipe(
         ),
         retrain=retrain,
         queries=queries,
-        net=net,
+        net="convnet" if net is None else net,
         task=task,
         seed=seed,
         device=device,

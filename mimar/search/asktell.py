@@ -227,25 +227,41 @@ class AskTell:
                     inherited.begin(lab, session, state, job.proposal)
                 json.update(job=job_json(job), session=session.state_dict())
             yield from self._measure(lab, session, state)
+        yield from self._lengthen(lab, session, state)
         trained: list[dict[str, Any]] = json["trained"]
         first = json["first"] = json.get("first", len(trained))
-        for i in range(len(trained) - first, self.baseline or 0):
-            arch = finish.random_architecture(lab, self.seed, first + i)
-            yield from finish.train(
-                self, lab, state, f"random-{first + i}", arch, networks=first + (self.baseline or 0), keep=False
-            )
+        size = self.baseline or 0
+        for i in range(session.number + len(trained) - first, session.number + size):
+            arch = finish.random_architecture(lab, self.seed, i)
+            label, networks = f"random-{i}", session.number + size
+            yield from finish.train(self, lab, state, label, arch, networks=networks, keep=False)
         if json["phase"] != "done":
             ours, apart = trained[:first], trained[first:]
-            winner = incumbent(session)
-            chosen = next(t for t in ours if t["network"] == f"random-{winner.number}")
-            cost, beside = (sum(t["budget"] for t in part) for part in (ours, apart))
-            budget = {"search": cost, "retrain": 0.0, "baseline": beside}
-            labels = {f"random-{t.number}" for t in full(session.trials)}
-            randoms = (
-                [t for t in ours if t["network"] in labels] if self.baseline is None and self._is_random else apart
+            longer = [t for t in ours if t["network"] == "derived"]
+            chosen = [*longer, *(t for t in ours if t["network"] == f"random-{incumbent(session).number}")][0]
+            short, long, beside = (
+                sum(t["budget"] for t in part) for part in ([t for t in ours if t not in longer], longer, apart)
             )
+            budget = {"search": short, "retrain": float(long), "baseline": beside}
+            labels = {f"random-{t.number}" for t in full(session.trials)}
+            own = longer or [t for t in ours if t["network"] in labels]
+            randoms = own if self.baseline is None and self._is_random else apart
             more = described(session) | ({"workers": pool.worked(session, state)} if "worked" in json else {})
             yield from finish.close(self, lab, state, chosen, randoms, budget, more)
+
+    def _lengthen(self, lab: Lab, session: Session, state: State) -> Iterator[Event]:
+        """Train the winner fully where the search ended before it did; one that fails so stays as it was."""
+        json, fidelity = state.json, incumbent(session).proposal.fidelity
+        short = fidelity is not None and fidelity < max(session.terms.evaluator.fidelities)
+        if not short or "first" in json or any(t["network"] == "derived" for t in json["trained"]):
+            return
+        arch = incumbent(session).architecture
+        try:
+            yield from finish.train(self, lab, state, "derived", arch, networks=0, keep=lambda _: True)
+        except NonFiniteError as error:
+            finish.drop(state)
+            json["first"] = len(json["trained"])
+            yield Record({"event": "warned", "name": "derived", "text": f"derived failed: {error}"})
 
     def _measure(self, lab: Lab, session: Session, state: State) -> Iterator[Event]:
         """Train the network of the job at hand, where it was left, and tell what came of it."""

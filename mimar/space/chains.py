@@ -5,12 +5,18 @@ Options are texts "start-end-kind", such as "8-16-conv3"; of the kind "skip" is 
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
 
 from mimar.core.errors import SpaceError, UsageError
+from mimar.core.streams import Draws, uniforms
+from mimar.space.choice import Choice
+
+if TYPE_CHECKING:
+    import torch
 
 SKIP = "skip"
 
@@ -27,6 +33,34 @@ class Chain:
     def __call__(self, arch: Mapping[str, Any]) -> bool:
         steps = [ends(arch[name]) for name in self.names]
         return all(end == start for (_, end), (start, _) in pairwise(steps))
+
+    def draw(self, choices: Mapping[str, Choice], rng: torch.Generator | Draws) -> dict[str, str]:
+        """Draw a path: each option by its prior, given that all meet; the law of drawing anew until they do.
+
+            P(option | those before it) ∝ prior(option) · Σ over the paths that can follow of their priors
+
+        Empty where no path exists.
+        """
+        weights: list[dict[str, float]] = []  # of each choice, the last first
+        behind: dict[str, float] | None = None
+        for name in reversed(self.names):
+            choice = choices[name]
+            prior = dict(zip(choice.options, choice.prior or [1.0] * len(choice.options), strict=True))
+            rest = {o: 1.0 if behind is None else behind.get(ends(o)[1], 0.0) for o in choice.allowed}
+            weights.append({o: prior[o] * w for o, w in rest.items()})
+            behind = {}
+            for option, weight in weights[-1].items():
+                behind[ends(option)[0]] = behind.get(ends(option)[0], 0.0) + weight
+        path: dict[str, str] = {}
+        width = None
+        for name, mass, u in zip(self.names, reversed(weights), uniforms(rng, len(self.names)), strict=True):
+            able = [o for o, w in mass.items() if w and width in (None, ends(o)[0])]
+            if not able:
+                return {}
+            within = tuple(accumulate(mass[o] for o in able))
+            path[name] = able[min(bisect_right(within, u * within[-1]), len(able) - 1)]
+            width = ends(path[name])[1]
+        return path
 
     def edits(self, options: Mapping[str, Sequence[str]]) -> ChainEdits:
         """Return how architectures of a space grow; `options`: those of its choices. Raises UsageError where they cannot."""

@@ -114,12 +114,15 @@ class Space:
     def sample(self, rng: Rng) -> Architecture:
         """Draw an architecture: each active choice, parents first, by its prior; constraints by rejection.
 
-        Every attempt consumes one number per choice from a generator, so streams stay aligned whatever is active. Raises
-        SpaceError when no attempt out of 1,000 satisfies the constraints.
+        Every attempt consumes one number per choice from a generator, so streams stay aligned whatever is active. After
+        1,000 attempts a constraint that can `draw` what it allows, by the same law, does so. Raises SpaceError when no
+        attempt out of 1,000 satisfies the constraints.
         """
         rng = source(rng)
-        for _ in range(TRIES):
-            arch = self.complete({}, self.filler(rng))
+        able = [constraint for constraint in self.constraints if hasattr(constraint, "draw")]
+        for attempt in range(2 * TRIES if able else TRIES):
+            values = {} if attempt < TRIES else {k: v for c in able for k, v in c.draw(self._named, rng).items()}
+            arch = self.complete(values, self.filler(rng))
             if self.allows(arch):
                 return arch
         names = ", ".join(_name(c) for c in self.constraints)

@@ -4,8 +4,10 @@ from mimar.strategies.bandit import Bandits
 from mimar.strategies.bayesian import Bayesian
 from mimar.strategies.density import DensityRatio
 from mimar.strategies.differential import DifferentialEvolution
+from mimar.strategies.edit_policy import EditPolicy
 from mimar.strategies.evolution import Evolution
 from mimar.strategies.fantasies import Fantasies
+from mimar.strategies.growth import Growth
 from mimar.strategies.local import LocalSearch
 from mimar.strategies.mixture import ScoreMixture
 from mimar.strategies.nondominated import NonDominated
@@ -28,9 +30,11 @@ __all__ = [
     "DensityRatio",
     "DifferentialEvolution",
     "EditPath",
+    "EditPolicy",
     "Evolution",
     "Factorised",
     "Fantasies",
+    "Growth",
     "Inversion",
     "LocalSearch",
     "Measurement",

@@ -159,10 +159,11 @@ class EditSampler:
             return None
         logits = self.net.wider(self._read(path))[able, 0]
         chances = torch.sigmoid(logits)
-        if draws is not None:
-            action = ["wider", *(i for i, p in zip(able, chances.tolist(), strict=True) if draws.uniform() < p)]
-        else:
+        action: Action
+        if draws is None:
             action = next(given)
+        else:
+            action = ["wider", *(i for i, p in zip(able, chances.tolist(), strict=True) if draws.uniform() < p)]
         taken = torch.tensor([float(i in action[1:]) for i in able], dtype=torch.float64)
         loss = nn.functional.binary_cross_entropy_with_logits
         for i in reversed(action[1:]):  # so that what one place hands on does not widen another twice
@@ -181,7 +182,8 @@ class EditSampler:
             return None
         logits = self.net.deeper(self._read(path))
         logs = torch.log_softmax(logits[[i for i, _ in able], [k for _, k in able]], 0)
-        action = ["deeper", *able[_pick(logs.exp().tolist(), draws)]] if draws is not None else next(given)
+        action: Action
+        action = next(given) if draws is None else ["deeper", *able[_pick(logs.exp().tolist(), draws)]]
         _, i, k = action
         path = self.edits.deeper(path, names[i], kinds[k]) or path
         return Walk(path, [action], logs[able.index((i, k))], -(logs.exp() * logs).sum())

@@ -18,7 +18,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from mimar.core.ranges import Count, NonNegative, Positive, validate
+from mimar.core.errors import UsageError
+from mimar.core.ranges import Count, NonNegative, Positive, Whole, validate
 from mimar.core.streams import Draws
 from mimar.space import Architecture, Space, judged
 from mimar.strategies.ascent import Adam, Baseline, Paid, Rewards
@@ -31,14 +32,15 @@ CEILING = 0.999  # the tangent of a perfect value would be infinite
 
 @dataclass(frozen=True)
 class Growth:
-    """Reinforcement learning of growth; the first proposal is the smallest architecture, which is the first start.
+    """Reinforcement learning of growth; the first proposal is the first start, the narrowest chain with `filled` places.
 
-    Decisions over choices beside the chain are drawn by the space. With several objectives a reward is the place among
+    These are spread evenly and filled with the first of what they can be; the others are empty. Decisions over choices beside the chain are drawn by the space. With several objectives a reward is the place among
     the last 100, and the best is that in the first objective. What failed has the worst reward yet; a child that is told
     after its stage has ended is not learned from.
     """
 
     policy: EditPolicy = EditPolicy()
+    filled: Whole = 0
     batch: Count = 10
     episodes: Count = 15
     lr: Positive = 2e-3
@@ -68,12 +70,20 @@ class GrowthSearcher:
         self.policy = part.policy.start(self.edits, Draws(seed, "policy"))
         self.adam = Adam(len(self.policy.parameters), part.lr)
         self.averages, self.rewards = part.baseline.start(), Rewards()
-        self.begin = self._complete(self.edits.least)
+        self.begin = self._complete(self._first())
         self.begun, self.episode = False, 0
         self.best: tuple[float, tuple[float, ...], Architecture] | None = (
             None  # fidelity, values: of those that can grow
         )
         self.waiting: list[Paid] = []
+
+    def _first(self) -> Path:
+        path, names, filled = self.edits.least, self.edits.names, self.part.filled
+        if filled > len(names):
+            raise UsageError(f"the chain has {len(names)} places, and filled={filled} asks for more")
+        for i in range(filled):
+            path = self.edits.deeper(path, names[i * len(names) // filled], self.edits.kinds[0]) or path
+        return path
 
     def _complete(self, path: Path) -> Architecture:
         return self.space.complete(path, self.space.filler(self.draws))

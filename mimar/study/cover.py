@@ -82,7 +82,7 @@ SMALL |= {
     "refit": 5,
     "height": 2,
 }
-SMALL |= {"batch": 4}
+SMALL |= {"batch": 4, "replayed": 2}
 GIVEN: dict[str, Any] = {**SMALL, "scores": Digests()}
 
 
@@ -141,7 +141,9 @@ def net() -> nn.Module:
     """Return a net of 81 networks for images (1, 5, 5) of four classes, with the same weights every time."""
     with isolated(0):
         ops = [OneOf({"3": _conv(3), "1": _conv(1), "skip": nn.Identity()}, f"op{i}") for i in range(4)]
-        return nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), *ops, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 4))
+        return nn.Sequential(
+            nn.Conv2d(1, 4, 3, padding=1), *ops, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 4)
+        )
 
 
 def _conv(size: int) -> nn.Module:

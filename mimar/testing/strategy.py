@@ -19,7 +19,9 @@ ROUNDS = 12
 FOLLOW = """
 import pickle, sys
 from mimar.testing.strategy import sequence
-print(sequence(*pickle.load(sys.stdin.buffer)))
+parts, *rest = pickle.load(sys.stdin.buffer)
+for part in parts:
+    print(sequence(part, *rest))
 """
 
 
@@ -43,14 +45,22 @@ def check_strategy(part: Any, *, space: Space | None = None, seed: int = 0) -> N
     first would have asked; trials may come in any order, failed ones and ones never asked for included; neither `ask`
     nor `tell` changes what it is given, and nothing is drawn from global generators.
     """
+    check_strategies([part], space=space, seed=seed)
+
+
+def check_strategies(parts: Sequence[Any], *, space: Space | None = None, seed: int = 0) -> None:
+    """Raise AssertionError where one of several strategies breaks a law of `check_strategy`; one other process for all."""
     space = space or small_space()
-    with untouched(f"{part}", {}):
-        _asks(part, space, seed)
-        here = sequence(part, space, seed)
-        expect(sequence(part, space, seed) == here, f"{part} asked differently the second time under the same seed")
-        _state(part, space, seed)
-        _any_order(part, space, seed)
-    _elsewhere(part, space, seed, here)
+    here = []
+    for part in parts:
+        with untouched(f"{part}", {}):
+            _asks(part, space, seed)
+            here.append(sequence(part, space, seed))
+            again = sequence(part, space, seed)
+            expect(again == here[-1], f"{part} asked differently the second time under the same seed")
+            _state(part, space, seed)
+            _any_order(part, space, seed)
+    _elsewhere(parts, space, seed, here)
 
 
 def told(proposal: Proposal) -> Trial:
@@ -120,15 +130,18 @@ def _any_order(part: Any, space: Space, seed: int) -> None:
             expect(space.valid(proposal.architecture), f"{part} proposed an invalid architecture after {order}")
 
 
-def _elsewhere(part: Any, space: Space, seed: int, here: str) -> None:
+def _elsewhere(parts: Sequence[Any], space: Space, seed: int, here: Sequence[str]) -> None:
     env = {**os.environ, "PYTHONHASHSEED": "12345", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     done = subprocess.run(
         [sys.executable, "-c", FOLLOW],
-        input=pickle.dumps((part, space, seed)),
+        input=pickle.dumps((list(parts), space, seed)),
         capture_output=True,
         env=env,
         check=False,
     )
-    expect(done.returncode == 0, f"{part} does not run in another process: {done.stderr.decode()[-500:]}")
-    there = done.stdout.decode().strip()
-    expect(there == here, f"{part} asks another sequence in another process; it must not depend on hashing")
+    there = done.stdout.decode().splitlines()
+    if done.returncode != 0:
+        failed = parts[min(len(there), len(parts) - 1)]
+        expect(False, f"{failed} does not run in another process: {done.stderr.decode()[-500:]}")
+    for part, ours, theirs in zip(parts, here, there, strict=True):
+        expect(theirs == ours, f"{part} asks another sequence in another process; it must not depend on hashing")

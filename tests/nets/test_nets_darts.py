@@ -140,7 +140,13 @@ class LeafChoices(fx.Tracer):
 
 @pytest.mark.parametrize("name", nets.names())
 def test_networks_are_traceable(name: str) -> None:
-    scale = ":channels=2" if name in ("convnet", "grid") else ":cells=1,channels=2" if "nasbench" in name else ":cells=3,channels=2"
+    scale = (
+        ":channels=2"
+        if name in ("convnet", "grid")
+        else ":cells=1,channels=2"
+        if "nasbench" in name
+        else ":cells=3,channels=2"
+    )
     net = nets.named(name + scale, in_channels=1, classes=3)
     graph = fx.GraphModule(net, LeafChoices().trace(net))
     with isolated(0):

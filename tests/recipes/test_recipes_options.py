@@ -16,6 +16,7 @@ import torch
 from mimar import recipes
 from mimar.core import ranges
 from mimar.core.state import State
+from mimar.search import Trials
 from mimar.testing import recipe as kit
 
 
@@ -65,6 +66,8 @@ VALUES: dict[tuple[str, str], Any] = {
     ("dropnas", "drop"): 0.5,
     ("manas-ls", "end"): 5.0,
     ("small-temperature", "threshold"): 0.4,
+    ("eas", "filled"): 1,
+    ("eas", "trials"): Trials(),
     ("gtn", "every"): 2,
     ("darts-plus", "cell"): "reduce",
 }

@@ -42,7 +42,7 @@ def ran(name: str) -> tuple[State, float]:
 def trajectory(name: str) -> str:
     """Return the end of a search as text: its alphas, or its weights where it has none."""
     state = ran(name)[0]
-    held = state.group("alphas") or state.group("weights") or state.group("teacher")
+    held = next((g for n in ("alphas", "weights", "teacher", "final") if (g := state.group(n))), {})
     return str({n: t.tolist() for n, t in held.items()}) if held else str(state.json.get("asked"))
 
 

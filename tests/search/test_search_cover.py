@@ -30,6 +30,9 @@ LACKING = {
     "robot": ("it needs scores of networks; the product gives it made-up ones", "a table of figures alone"),
     "eas": ("it grows chains, and no space here has one", cover.SPECIAL["eas"]),
 }
+# Those that may end with a part of the budget unspent, on the net of 81 networks: options are cut away until, within the
+# limit, nothing new is left to propose.
+EARLY = {("gbdt-nas-3s", "constrained")}
 
 Pair = tuple[tuple[str, str], tuple[str, str]]
 
@@ -46,9 +49,7 @@ def _pairs(case: Case) -> frozenset[Pair]:
 
 def every_pair() -> set[Pair]:
     """Return all pairs of levels of two factors."""
-    return {
-        ((a, one), (b, two)) for a, b in combinations(FACTORS, 2) for one, two in product(FACTORS[a], FACTORS[b])
-    }
+    return {((a, one), (b, two)) for a, b in combinations(FACTORS, 2) for one, two in product(FACTORS[a], FACTORS[b])}
 
 
 def refused(pair: Pair) -> bool:
@@ -59,11 +60,14 @@ def refused(pair: Pair) -> bool:
 
 @functools.cache
 def covering() -> tuple[Case, ...]:
-    """Return cases that have every pair: greedily, first those that run, then the refused ones with every aim."""
+    """Return cases that have every pair: greedily, first those that run, then the refused ones with every aim.
+
+    Of equals one that is not serial: serial are all by estimates, whatever else is chosen.
+    """
     left, chosen = {p for p in every_pair() if not refused(p)}, []
     running = [case for case in cover.product_of_all() if not cover.refusal(case)]
     while left:
-        chosen.append(max(running, key=lambda case: len(pairs(case) & left)))
+        chosen.append(max(running, key=lambda case: (len(pairs(case) & left), case.scheduler != "serial")))
         left -= pairs(chosen[-1])
     none = sorted(p for p in every_pair() if refused(p))
     for i, (((_, where), (_, scheduler)), aim) in enumerate(product(none, AIMS)):
@@ -105,14 +109,20 @@ def test_every_recipe_that_asks_and_tells_is_a_column_or_has_a_reason() -> None:
 
 @pytest.mark.parametrize("name", LACKING)
 def test_what_a_strategy_lacks_is_said(name: str) -> None:
-    with pytest.raises(UsageError, match=LACKING[name][1]):
-        recipes.load(name)[1](task=cover.table(), net=None, queries=20, baseline=0, trials=Trials()).session()
+    build, sentence = recipes.load(name)[1], LACKING[name][1]
+    with pytest.raises(UsageError, match=sentence):
+        if name in cover.SPECIAL:
+            build().strategy.start(cover.table().space, 0)
+        else:
+            build(task=cover.table(), queries=20, baseline=0, trials=Trials()).session()
 
 
 def test_limits_cut_the_spaces_in_half() -> None:
     """Of the net: 108 parameters beside the choices, 156 of a convolution 3 × 3 with its batch norm, 28 of one 1 × 1."""
     table, lab = cover.table(), Lab(cover.net(), cover.task(), 0, "cpu")
-    counted = {a: 108.0 + sum({"3": 156, "1": 28, "skip": 0}[str(o)] for o in a.values()) for a in lab.space.enumerate()}
+    counted = {
+        a: 108.0 + sum({"3": 156, "1": 28, "skip": 0}[str(o)] for o in a.values()) for a in lab.space.enumerate()
+    }
     known = Known(lab)
     assert all(known(a)["params"] == counted[a] for a in list(counted)[::27])
     rows = [table.costs(a)["params"] for a in table.space.enumerate()]
@@ -143,6 +153,9 @@ def charged(case: Case, trials: list[Trial], found: dict[str, Any]) -> None:
     """Queries are spent to the last and the ledger is the sum of the trials."""
     ledger = found["ledger"]
     queries = cover.TRAINED if case.where == "train" else cover.QUERIES
+    if (case.strategy, case.aim) in EARLY and case.where != "table":
+        assert 6 < ledger["queries"] <= queries
+        queries = ledger["queries"]
     assert sorted(t.number for t in trials) == list(range(queries)) and ledger["queries"] == queries
     assert ledger["cost"] == pytest.approx(ledger["prepared"] + sum(t.result.cost for t in trials), rel=1e-12)
     assert (ledger["prepared"] > 0) == (case.where == "shared")
