@@ -11,6 +11,7 @@ import csv
 import functools
 import inspect
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -205,15 +206,20 @@ def _line(case: Case) -> list[Any]:
 
 
 def main(path: str) -> None:
-    """Run the whole product and write what came of it; ends with status 1 where a case failed."""
-    lines = []
-    for case in product_of_all():
-        lines.append(_line(case))
+    """Run the whole product and write what comes of it, a line at a time; ends with status 1 where a case failed."""
+    counts, failed = Counter[str](), []
     with Path(path).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([[*Case._fields, "outcome", "queries", "cost", "best"], *lines])
-    failed = [line for line in lines if line[4] == "failed"]
-    print(f"{len(lines)} cases, {len(failed)} failed: {failed[:3]}" if failed else f"{len(lines)} cases, none failed")
-    sys.exit(bool(failed))
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow([*Case._fields, "outcome", "queries", "cost", "best"])
+        for case in product_of_all():
+            line = _line(case)
+            lines.writerow(line)
+            file.flush()
+            counts[line[4]] += 1
+            failed += [line] if line[4] == "failed" else []
+    print(", ".join(f"{n} {outcome}" for outcome, n in sorted(counts.items())))
+    if failed:
+        sys.exit(f"the first that failed: {failed[0]}")
 
 
 if __name__ == "__main__":
