@@ -147,6 +147,7 @@ def _others(name: str, default: Any, hint: Any) -> Iterator[Any]:
         "device": "cuda",
         "baseline": 5,
         "scores": "snip",
+        "tune": "lr=0.02|0.2",
     }
     if name in given:
         yield given[name]

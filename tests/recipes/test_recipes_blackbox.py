@@ -215,4 +215,5 @@ def test_it_trains_networks_too(name: str) -> None:
     search = recipes.load(name)[1](**{**given, **TRAINED.get(name, {})})
     result = search.run()
     assert result.model is not None and 0 <= result.metrics["test_accuracy"] <= 1
-    assert result.data["evaluations"] == 2 and result.data["ledger"]["queries"] == 2
+    longer = result.data["budget"]["retrain"] > 0  # of two fidelities the winner may be trained once more
+    assert result.data["evaluations"] == 2 + longer and result.data["ledger"]["queries"] == 2

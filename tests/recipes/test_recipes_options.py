@@ -58,6 +58,7 @@ WHERE: dict[tuple[str, str], dict[str, Any]] = {
     ("manas-ls", "end"): {"start": 0.1},
 }
 VALUES: dict[tuple[str, str], Any] = {
+    ("autohas", "tune"): "lr=0.02|0.2",
     ("bnas", "channels"): 4,
     ("darts-ada", "threshold"): 1e9,
     ("darts-es", "threshold"): 1e9,

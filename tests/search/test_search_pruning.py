@@ -107,7 +107,7 @@ def test_costs_are_passes_of_the_supernet() -> None:
 def test_a_continuous_choice_has_no_options_to_remove() -> None:
     part = search()
     lab = part.lab()
-    vars(lab.supernet)["space"] = Space([*lab.space.choices, Choice("rate", (0.1, 0.5), "value")])  # type: ignore[union-attr]
+    vars(lab)["space"] = Space([*lab.space.choices, Choice("rate", (0.1, 0.5), "value")])  # type: ignore[union-attr]
     object.__setattr__(part, "lab", lambda: lab)
     with pytest.raises(UsageError, match="continuous"):
         part.start()

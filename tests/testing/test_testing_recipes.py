@@ -22,13 +22,14 @@ RECIPES = sorted(p.stem for p in Path(mimar.recipes.__file__).parent.glob("*.py"
 SOURCE = (Path(mimar.recipes.__file__).parent / "darts_1st.py").read_text(encoding="utf-8")
 
 
-# What some need beside the kit's tiny options: nets whose edges can be cut, an epoch for each of three stages, two rungs and
+# What some need beside the kit's tiny options: nets whose edges can be cut or that can grow, an epoch for each of three stages, two rungs and
 # one worker.
 NEEDS: dict[str, dict[str, Any]] = {
     "pc_darts": {"net": "nasbench201:cells=1,channels=4"},
     "bnas": {"net": "nasbench201:cells=1,channels=4"},
     "dass": {"options": {"epochs": 3}},
     "bohb": {"options": {"retrain": Retrain(epochs=3, batch=16)}},
+    "eas": {"net": "convnet:channels=2,widths=2"},
     "mobster": {"options": {"retrain": Retrain(epochs=3, batch=16), "trials": Trials(scheduler="asha")}},
 }
 
