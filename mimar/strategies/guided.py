@@ -97,7 +97,8 @@ class GuidedSearcher:
         if not self.queue:
             chosen = self._design() if self._early else self._batch()
             self.queue = [(arch, parent.digest if parent else None) for arch, parent in chosen.items()]
-        arch, parent = self.queue.pop(0) if self.queue else (self.space.sample(self.draws), None)
+        # where nothing new is left in what was pruned, the whole space is
+        arch, parent = self.queue.pop(0) if self.queue else (self.whole.sample(self.draws), None)
         self.asked += 1
         self.seen.add(arch)
         return Proposal(arch, None, parent)
