@@ -12,7 +12,7 @@ from mimar.core.trees import Tensors, flat, leaves, square
 from mimar.gradient.regularise import Ablation, GeneralisationGap, LossScale, PartialDecay, Tether
 from mimar.gradient.regularise.ablation import bypassed
 from mimar.gradient.regularise.vectors import cells
-from mimar.space import Choice, Space
+from mimar.space import Choice
 from mimar.supernet import Gates
 
 # --- ablation -------------------------------------------------------------------------------------------------------
@@ -77,15 +77,13 @@ def test_bypassed_cells_skip_and_forget_what_was_ruled_out() -> None:
     assert found[NAMES[0]].tolist() == [0, 1, 0] and found[NAMES[1]].tolist() == [1, 0]
     assert torch.equal(found[NAMES[2]], gates[NAMES[2]]) and not found[NAMES[2]].requires_grad
     assert found.active == {NAMES[2]: (False, False, True)} and set(gates.active) == {NAMES[0], NAMES[2]}
-    none = bypassed(Gates({"c": torch.ones(2)}), [Choice("c", ("conv", "none"))])
-    assert none["c"].tolist() == [0, 1]
 
 
-def test_ablation_says_which_choice_cannot_be_bypassed() -> None:
-    space = Space([Choice("b/0-1", ("x", "y"))])
-    seen = view(*start(), space=space)
-    with pytest.raises(UsageError, match="cannot bypass the choice 'b/0-1'"):
-        Ablation()(*start(), seen)
+def test_a_cell_without_skips_passes_nothing_on() -> None:
+    """S4 has convolutions and noise only: all closed is what an option `none` would give."""
+    for options in (("conv", "none"), ("noise", "sep_conv_3x3")):
+        closed = bypassed(Gates({"c": torch.ones(2), "d": torch.ones(2)}), [Choice("c", options)])
+        assert closed["c"].tolist() == [0, 0] and closed["d"].tolist() == [1, 1]
 
 
 # --- the gap, the scale and the second copy -------------------------------------------------------------------------

@@ -40,6 +40,16 @@ def test_the_module_writes_the_table_of_all_cells(tmp_path: Path, monkeypatch: p
     assert all(table.evaluate(Proposal(a)).status == "ok" for a in few)
 
 
+def test_scores_do_not_depend_on_how_many_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proxies, "CHUNK", 2)
+    space = nasbench201()
+    cells = [space.sample(i) for i in range(5)]
+    given = {"architectures": cells, "net": "nasbench201:cells=1,channels=2", "shape": (3, 8, 8), "batch": 4}
+    one, two = (scores(("synflow", "jacob_cov"), **given, workers=n) for n in (1, 2))
+    for cell in cells:
+        assert one.evaluate(Proposal(cell)).metrics == two.evaluate(Proposal(cell)).metrics
+
+
 FROM_ARRAYS = Table.from_arrays
 
 

@@ -8,7 +8,6 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from mimar.core.errors import UsageError
 from mimar.core.ranges import NonNegative, Positive, validate
 from mimar.core.trees import Tensors, detached
 from mimar.gradient.regularise.parts import Scope, View, seen
@@ -16,7 +15,7 @@ from mimar.gradient.regularise.vectors import cells
 from mimar.space import Choice
 from mimar.supernet import Gates
 
-PASSING = ("skip_connect", "skip", "identity", "none")  # what a bypassed cell is made of, the first that it has
+PASSING = ("skip_connect", "skip", "identity")  # what a bypassed cell is made of, the first that it has
 
 
 @dataclass(frozen=True)
@@ -28,8 +27,8 @@ class Ablation:
     The gradient goes to the alphas of cell c in M_c alone; the other cells' gates and the weights are constants. The
     loss of the bypassed network does not depend on c, so that with gates of one's own cell the gradient is
     rate / max(|M̄|, floor) · ∂L/∂a, and the value is 0. A cell: all relaxed choices with the same name before the slash;
-    bypassed: each takes its skip, or `none` where it has no skip; choices of kind `some` stay as they are. Raises
-    UsageError without a view and where a choice has neither. Costs one pass a cell, and one more where weights vary.
+    bypassed: each takes its skip, or passes nothing on where it has none; choices of kind `some` stay as they are. Raises
+    UsageError without a view. Costs one pass a cell, and one more where weights vary.
     Source: D-DARTS (Heuillet et al., 2021), rate 0.7, there −(M_c − M̄)/M̄: the same where cells lower the loss (M̄ < 0);
     elsewhere the published sign would raise the loss. In the authors' release the term is a constant without gradient.
     """
@@ -58,11 +57,8 @@ def bypassed(gates: Gates, group: list[Choice]) -> Gates:
     found = Gates({name: gate.detach() for name, gate in gates.items()}, getattr(gates, "active", None))
     for choice in group:
         option = next((o for o in PASSING if o in choice.options), None)
-        if option is None:
-            raise UsageError(
-                f"Ablation cannot bypass the choice {choice.name!r}: none of its options is called {', '.join(PASSING)}"
-            )
-        found[choice.name] = torch.zeros_like(found[choice.name])
-        found[choice.name][choice.options.index(option)] = 1.0
+        found[choice.name] = torch.zeros_like(found[choice.name])  # all closed: what `none` would give
+        if option is not None:
+            found[choice.name][choice.options.index(option)] = 1.0
         found.active.pop(choice.name, None)
     return found
