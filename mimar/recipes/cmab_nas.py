@@ -28,7 +28,7 @@ DIFFERS = (
     "under the naive assumption the order of the levels says nothing, so that nested search is one pass over the decisions",
     "the result is the best cell that was measured (there the product of the best arms)",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

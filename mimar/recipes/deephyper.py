@@ -32,7 +32,7 @@ DIFFERS = (
     "the reward is that of a whole training or of the table (there one epoch on a subset, with a time-out)",
     "the 50 best are not trained again: the best is",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -30,7 +30,7 @@ DIFFERS = (
     "the paper names the memory, not the form of its term: here it is the log-probability of repeating what was read",
     "the controller decides the choices of the space in their order by softmax; no attention over earlier nodes",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -29,7 +29,7 @@ DIFFERS = (
     "in a space of fixed size the blocks not yet decided are neutral: skip connections, else nothing, else first options",
     "the predictor is a mean of embeddings by default (there an LSTM, read=lstm), fitted anew each stage",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -27,7 +27,7 @@ DIFFERS = (
     "50 architectures are trained first, then 25 a round (there 1,000 and 1,000 or 300)",
     "the trees learn normal scores of ranks (target=value: accuracies), with fewer rows a leaf below 200 architectures",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -29,7 +29,7 @@ DIFFERS = (
     "4 options a round are pruned (there 20 of 147), each by itself: the second order, by pairs, is not there",
     "options without a negative effect stay and do not count as pruned, and every choice keeps one (there they count)",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -29,7 +29,7 @@ DIFFERS = (
     "a network is trained once by what evaluates (there its fitness is the mean of four trainings)",
     "the trivial beginning has every choice at its first option: chains of the first primitive where motifs are searched",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -28,7 +28,7 @@ DIFFERS = (
     "samples, too, are put to the side on which they are predicted (there by their accuracy), so that regions are disjoint",
     "every architecture is measured once, and a region in which nothing is left is not entered",
 )
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

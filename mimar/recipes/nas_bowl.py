@@ -32,7 +32,7 @@ DIFFERS = (
     "motifs explain, they do not guide the mutations; spaces without graphs have a kernel on decisions",
     "normal scores of ranks are fitted, which a few cells that fail do not bend (target=log-error: the paper's −log error)",
 )
-TIER = "unit"
+TIER = "table"
 
 
 def recipe(

@@ -28,7 +28,7 @@ DIFFERS = (
     "the controller decides the choices of the space in their order by softmax; no attention for skip connections",
     "one controller; the accuracy is that of the last epoch (there the best of the last five); networks do not grow",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -29,7 +29,7 @@ DIFFERS = (
     "graphs lose skip-connections, zeros and dead nodes first (graph=whole keeps them)",
     "the classifier that throws out failing architectures is there where `split`, a value of what is learned, is given",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -29,7 +29,7 @@ DIFFERS = (
     "a block is a decision with all that is conditional on it; span=4 makes the blocks of its own space, mimar.space.pairs",
     "the best 20 of a stage are extended, smaller cells that are good enough among them; after the last stage its next best follow",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -31,7 +31,7 @@ DIFFERS = (
     "the edits of several cells are drawn together (there half of those of each)",
     "spaces without a small graph are edited decision by decision",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

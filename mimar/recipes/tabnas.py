@@ -33,7 +33,7 @@ DIFFERS = (
     "trials.limits are learned from refusals, one architecture at a time; constraints of the space are known",
     "the result is the best measured architecture; the searcher's `answer` reads it off the conditional law",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(
