@@ -36,7 +36,7 @@ BUDGET = {  # lines of all files of a room together; raised ones: docs/decisions
     "schedulers": 900,
     "search": 4500,
     "report": 2700,
-    "study": 3700,
+    "study": 3900,
     "cli": 1500,
     "testing": 2000,
 }

@@ -3,6 +3,7 @@
 Every strategy runs on the clean space and on spaces with ever more copies, under the same seeds and number of queries; an
 evaluator of the clean space answers for all of them. Two guards are measured by the same figures: "merged" merges options
 that are the same before the search, "canonical" answers what was measured in another spelling from memory, for free.
+`python -m mimar.study.poison_page` measures recipes on a benchmark table and writes the page.
 Wu, Saxena and Jain, "Poisoning the search space in neural architecture search", 2021.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
 from typing import Literal, NamedTuple
 
 from mimar.core.errors import UsageError
@@ -28,25 +30,54 @@ COPIES = (0, 1, 5, 25)
 
 
 class Row(NamedTuple):
-    """One strategy on one space: means and standard deviations over runs, as fractions where the evaluator's are.
+    """One strategy on one space, run by run; means and standard deviations, as fractions where the evaluator's are.
 
-    `test`: the verdict on the best measured architecture; `sampled`: the mean of all that the strategy measured.
+    `tests`: the verdicts on the best measured architecture; `means`: of all that the strategy measured.
     """
 
     strategy: str
     copies: int
     guard: Guard
-    runs: int
-    test: float
-    test_std: float
-    sampled: float
-    sampled_std: float
+    tests: tuple[float, ...]
+    means: tuple[float, ...]
+
+    @property
+    def runs(self) -> int:
+        """How often the search was run."""
+        return len(self.tests)
+
+    @property
+    def test(self) -> float:
+        """The mean verdict."""
+        return fmean(self.tests)
+
+    @property
+    def test_std(self) -> float:
+        """The standard deviation of the verdicts."""
+        return deviation(self.tests)
+
+    @property
+    def sampled(self) -> float:
+        """The mean of everything measured."""
+        return fmean(self.means)
+
+    @property
+    def sampled_std(self) -> float:
+        """The standard deviation of the runs' means."""
+        return deviation(self.means)
 
 
 def poisoned(space: Space, option: str, copies: int, guard: Guard = "none") -> Image:
-    """Return the image of a space with copies of an option, none for 0; under a guard the space knows what is the same."""
+    """Return the image of a space with copies of an option, none for 0; under a guard the space knows what is the same.
+
+    Raises UsageError for an unknown guard, and for one where the space knows of no architectures that are the same.
+    """
     if guard not in GUARDS:
         raise UsageError(f"guard is {guard!r}; it must be one of {', '.join(GUARDS)}")
+    if guard != "none" and space.structure is None:
+        raise UsageError(
+            f"the guard {guard!r} needs a space that knows which architectures are the same; this one does not"
+        )
     steps = [Poison(option, copies, known=guard != "none")] if copies else []
     return chain(space, [*steps, *([Merge()] if guard == "merged" else [])])
 
@@ -72,8 +103,8 @@ def measure(
         there = Mapped.of(evaluator, poisoned(evaluator.space, option, n, guard))
         for name, strategy in strategies.items():
             pairs = [_run(there, strategy, seed, queries, guard == "canonical") for seed in range(runs)]
-            tests, means = (list(column) for column in zip(*pairs, strict=True))
-            found.append(Row(name, n, guard, runs, *_spread(tests), *_spread(means)))
+            tests, means = zip(*pairs, strict=True)
+            found.append(Row(name, n, guard, tests, means))
     return found
 
 
@@ -99,6 +130,6 @@ def _run(evaluator: Mapped, strategy: Strategy, seed: int, queries: int, free: b
     return verdict.get(name, next(iter(verdict.values()), top.values[0])), math.fsum(values) / len(values)
 
 
-def _spread(figures: Sequence[float]) -> tuple[float, float]:
-    mean = math.fsum(figures) / len(figures)
-    return mean, math.sqrt(math.fsum((f - mean) ** 2 for f in figures) / max(len(figures) - 1, 1))
+def deviation(figures: Sequence[float]) -> float:
+    """Return the standard deviation, of a single figure 0."""
+    return stdev(figures) if len(figures) > 1 else 0.0
