@@ -9,7 +9,9 @@ from mimar.core.streams import Draws
 from mimar.space import Architecture, Measurement, Proposal, Space
 from mimar.tasks.protocol import Measure
 
-__all__ = ["Evaluator", "signs"]
+__all__ = ["Evaluator", "rungs", "signs"]
+
+SHARES = (9, 3)  # fidelities below the full one are these fractions of it
 
 
 class Evaluator(Protocol):
@@ -59,3 +61,8 @@ class Evaluator(Protocol):
 def signs(measures: tuple[Measure, ...]) -> dict[str, int]:
     """Return {metric: +1 to be maximised, −1 to be minimised}, the primary one first."""
     return {measure.name: 1 if measure.direction == "max" else -1 for measure in measures}
+
+
+def rungs(full: int, chunk: int = 1) -> tuple[float, ...]:
+    """Return about a ninth, a third and all of `full` as fidelities; those below it are whole chunks, at least one."""
+    return tuple(sorted({float(max(full // share // chunk, 1) * chunk) for share in SHARES} | {float(full)}))

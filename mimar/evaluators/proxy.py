@@ -14,6 +14,7 @@ from mimar.core.describe import digest_tensors
 from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, validate
 from mimar.core.streams import Draws, derive, stream
+from mimar.evaluators.parts import rungs
 from mimar.evaluators.proxies import Proxy
 from mimar.evaluators.proxies.sizes import Operations, Parameters
 from mimar.space import Architecture, Measurement, Proposal, Space, of
@@ -28,7 +29,8 @@ SIZES = (Measure("params", "min", "1"), Measure("macs", "min", "1"))
 class Proxies:
     """The networks of a model with choices, fresh from a stream, measured by `parts` {name: score}, the first one primary.
 
-    `draws`: initialisations over which a score is averaged, the same streams for all architectures. Cost in MACs: the MACs
+    `draws`: initialisations over which a score is averaged, the same streams for all architectures; with several, fewer
+    are fidelities. Cost in MACs: the MACs
     of one sample × Σ over parts of their passes (a forward pass of a sample is 1, a backward pass 2) × draws. What gives
     no finite number has failed. Parts that must know the space (`among`) are shown model and batch once. `known`, with
     `sizes`, stands for the parameters and MACs of the networks as what is free to know.
@@ -41,9 +43,8 @@ class Proxies:
     draws: Count = 1
     known: Callable[[Architecture], Mapping[str, float]] | None = None
     sizes: tuple[Measure, ...] = SIZES
-    found: dict[Architecture, Measurement] = field(default_factory=dict, repr=False)
+    found: dict[tuple[Architecture, int], Measurement] = field(default_factory=dict, repr=False)
     unit: ClassVar[str] = "MACs"
-    fidelities: ClassVar[tuple[float, ...]] = ()
     resumes: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -58,6 +59,11 @@ class Proxies:
     def scores(self) -> dict[str, Proxy]:
         """The parts, those that must know the space knowing it."""
         return {n: p.among(self.model, self.batch) if hasattr(p, "among") else p for n, p in self.parts.items()}
+
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        """Initialisations: about a ninth, a third, all of the draws; none where there is one."""
+        return rungs(self.draws) if self.draws > 1 else ()
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -84,27 +90,30 @@ class Proxies:
     def evaluate(self, proposal: Proposal, fidelity: float | None = None, rng: Draws | None = None) -> Measurement:
         """Return the scores of an architecture, a function of model, batch and seed; each is computed once.
 
-        `infeasible` where it is of another space. Raises UsageError on a fidelity.
+        `fidelity`: the mean over so many initialisations. `infeasible` where it is of another space. Raises UsageError on
+        a fidelity that there is not.
         """
-        if fidelity is not None or proposal.fidelity is not None:
-            raise UsageError("scores of untrained networks have one fidelity; leave it out")
-        architecture = proposal.architecture
+        asked = fidelity if fidelity is not None else proposal.fidelity
+        if asked is not None and asked not in self.fidelities:
+            offered = ", ".join(f"{f:g}" for f in self.fidelities) or "none with draws=1"
+            raise UsageError(f"scores of untrained networks have no fidelity {asked:g} here; they offer {offered}")
+        architecture, draws = proposal.architecture, self.draws if asked is None else int(asked)
         if not self.space.valid(architecture):
             return Measurement({}, 0.0, "infeasible")
-        if architecture not in self.found:
-            self.found[architecture] = self._measured(architecture)
-        return self.found[architecture]
+        if (architecture, draws) not in self.found:
+            self.found[architecture, draws] = self._measured(architecture, draws)
+        return self.found[architecture, draws]
 
-    def _measured(self, architecture: Architecture) -> Measurement:
+    def _measured(self, architecture: Architecture, draws: int) -> Measurement:
         sums, net = dict.fromkeys(self.parts, 0.0), nn.Module()
-        for i in range(self.draws):
+        for i in range(draws):
             net = chosen(self.model, architecture, fresh=stream(self.seed, "untrained", i)).net.to(self.batch.x.device)
             for name, part in self.scores.items():
                 sums[name] += part(net, self.batch, derive(self.seed, "untrained", i))
-        scores = {name: total / self.draws for name, total in sums.items() if math.isfinite(total)}
+        scores = {name: total / draws for name, total in sums.items() if math.isfinite(total)}
         counted = self._counted(net)
         known = counted if self.known is None else self.known(architecture)
-        passes = self.draws * sum(part.passes(len(self.batch.x)) for part in self.parts.values())
+        passes = draws * sum(part.passes(len(self.batch.x)) for part in self.parts.values())
         status: Status = "ok" if len(scores) == len(sums) else "failed"
         return Measurement({**known, **scores}, passes * counted["macs"], status)
 

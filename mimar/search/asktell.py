@@ -111,8 +111,6 @@ class AskTell:
         queries, cost = self.queries, self.seconds
         if table is None and cost is not None:
             raise UsageError("seconds is for benchmark tables, which have a clock of their own: give queries=NUMBER")
-        if who is not None and self.trials.workers > 1:
-            raise UsageError("trials.workers is for benchmark tables and for trainings; an estimate answers one by one")
         if queries is None and cost is None:
             cost = table.budget if table is not None else None
             queries = None if cost is not None else NETWORKS if isinstance(evaluator, TrainedNets) else 100

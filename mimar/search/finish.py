@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import statistics
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -28,6 +28,7 @@ from mimar.search.lab import Lab
 from mimar.space import Architecture, Space
 from mimar.supernet import free_bytes, output_scales, recalibrated, step_bytes
 from mimar.tasks import Measure
+from mimar.tasks.protocol import Batch as Samples
 
 ACCURACY = Measure("accuracy", "max", "fraction")
 CALIBRATION = 8  # batches from which batch-norm statistics are gathered for one set of gates
@@ -148,16 +149,22 @@ def random_architecture(lab: Lab, seed: int, index: int) -> Architecture:
     return lab.space.sample(stream(seed, "random", index))
 
 
-def shared_score(lab: Lab, gates: Mapping[str, Tensor], batch: int) -> float:
-    """Return the primary measure on the validation half with the shared weights, batch norm recalibrated for the gates."""
+def shared_score(lab: Lab, gates: Mapping[str, Tensor], batch: int, among: Iterable[Samples] | None = None) -> float:
+    """Return the primary measure on the validation half with the shared weights, batch norm recalibrated for the gates.
+
+    With `among`, batches of one size, its mean over these.
+    """
     batches = lab.data.batches("train", None, size=batch, device=lab.device, drop_last=True)
     inputs = [lab.data.inputs(b) for _, b in zip(range(CALIBRATION), batches, strict=False)]
     net = lab.supernet
     buffers = recalibrated(net, net.weights, gates, inputs)
-    found = lab.data.evaluate(
-        lambda x: net.call(net.weights, gates, x, buffers=buffers, training=False), "valid", device=lab.device
-    )
-    return found[lab.primary.name]
+
+    def forward(x: Tensor) -> Tensor:
+        return net.call(net.weights, gates, x, buffers=buffers, training=False)
+
+    if among is None:
+        return lab.data.evaluate(forward, "valid", device=lab.device)[lab.primary.name]
+    return statistics.fmean(lab.data.measured(forward, b)[lab.primary.name] for b in among)
 
 
 def events(search: Finishing, lab: Lab, state: State) -> Iterator[Event]:

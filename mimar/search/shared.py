@@ -2,10 +2,13 @@
 
 prepare    p ~ one-hot gates of an architecture drawn from the space;   w ← w − η ∇_w L1(w, p)
 evaluate   the primary measure on the validation half under w, batch norm recalibrated for the architecture
+
+Fidelities are samples of the validation half: about a ninth, a third, all of it.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,8 +20,9 @@ from mimar.core.optimisers import Sgd
 from mimar.core.ranges import Batch, Count, NonNegative, Positive, validate
 from mimar.core.reading import part
 from mimar.core.state import State
-from mimar.core.streams import Draws
+from mimar.core.streams import Draws, stream
 from mimar.evaluators import Retrain
+from mimar.evaluators.parts import SHARES, rungs
 from mimar.gradient.regularise import WeightDecay
 from mimar.search import finish
 from mimar.search.ground import Known, TableLab
@@ -27,6 +31,9 @@ from mimar.search.oneshot import OneShot
 from mimar.search.weights import SharedWeights
 from mimar.space import Architecture, Measurement, Proposal, Space
 from mimar.tasks import Measure
+from mimar.tasks.protocol import Batch as Samples
+
+CHUNK = 256  # samples that are measured at once below the full fidelity
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,6 @@ class SharedNets:
 
     unit = "MACs"
     resumes = False
-    fidelities: tuple[float, ...] = ()
 
     def __init__(self, sharing: Sharing, lab: Lab, seed: int, device: str) -> None:
         self.part, self.lab = sharing, lab
@@ -88,6 +94,16 @@ class SharedNets:
         primary = self.lab.primary._replace(name=f"valid_{self.lab.primary.name}")
         return primary, Measure("params", "min", "1"), Measure("macs", "min", "1")
 
+    @property
+    def fidelities(self) -> tuple[float, ...]:
+        """Samples of the validation half, below the full fidelity in whole chunks."""
+        return rungs(self.lab.data.size("valid"), self.chunk)
+
+    @property
+    def chunk(self) -> int:
+        """The samples that are measured at once below the full fidelity."""
+        return max(min(CHUNK, self.lab.data.size("valid") // max(SHARES)), 1)
+
     def preparing(self, state: State) -> Iterator[Event]:
         """Train the shared weights where `state` has left them: its tensors, and the counters under "prepare"."""
         counters = state.json.setdefault("prepare", {"epoch": 0, "step": 0, "loss_sum": 0.0})
@@ -112,14 +128,29 @@ class SharedNets:
         return self.known(architecture)
 
     def evaluate(self, proposal: Proposal, fidelity: float | None = None, rng: Draws | None = None) -> Measurement:
-        """Measure an architecture on the validation half under the shared weights."""
-        if fidelity is not None or proposal.fidelity is not None:
-            raise UsageError("shared weights have one fidelity; leave it out")
-        architecture, lab = proposal.architecture, self.lab
-        score = finish.shared_score(lab, lab.supernet.gates(architecture), self.part.batch)
-        samples = lab.data.size("valid") + finish.CALIBRATION * self.part.batch
+        """Measure an architecture under the shared weights on the validation half, or on `fidelity` samples of it.
+
+        These are the same for all architectures, and part of those of every higher fidelity. Raises UsageError on a
+        fidelity that there is not.
+        """
+        asked = fidelity if fidelity is not None else proposal.fidelity
+        architecture, lab, full = proposal.architecture, self.lab, self.lab.data.size("valid")
+        if asked is not None and asked not in self.fidelities:
+            offered = ", ".join(f"{f:g}" for f in self.fidelities) or "none"
+            raise UsageError(f"shared weights have no fidelity {asked:g} here; they offer {offered}")
+        size = full if asked is None else int(asked)
+        score = finish.shared_score(
+            lab, lab.supernet.gates(architecture), self.part.batch, self._part(size) if size < full else None
+        )
+        samples = size + finish.CALIBRATION * self.part.batch
         metrics = {self.measures[0].name: score, **self.known(architecture)}
         return Measurement(metrics, float(lab.network_macs(architecture, shared=True) * samples))
+
+    def _part(self, size: int) -> Iterator[Samples]:
+        """Return the first `size` samples of the validation half in an order of the search's seed, in chunks."""
+        rng = stream(self.training.seed, "fidelity")
+        batches = self.lab.data.batches("valid", rng, size=self.chunk, device=self.lab.device)
+        return itertools.islice(batches, size // self.chunk)
 
     def verdict(self, architecture: Architecture) -> Mapping[str, float]:
         """Return nothing: what is found is trained afterwards."""

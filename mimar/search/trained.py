@@ -11,13 +11,12 @@ from mimar.core.events import Record
 from mimar.core.state import State
 from mimar.core.streams import Draws
 from mimar.evaluators import Retrain, training
+from mimar.evaluators.parts import rungs
 from mimar.evaluators.train import Job
 from mimar.search.ground import Known
 from mimar.search.lab import Lab
 from mimar.space import Architecture, Measurement, Proposal, Space
 from mimar.tasks import Measure
-
-SHARES = (9, 3)  # fidelities below the full one: these fractions of the epochs
 
 
 class TrainedNets:
@@ -49,8 +48,7 @@ class TrainedNets:
     @property
     def fidelities(self) -> tuple[float, ...]:
         """Epochs."""
-        full = self.retrain.epochs
-        return tuple(sorted({float(max(full // share, 1)) for share in SHARES} | {float(full)}))
+        return rungs(self.retrain.epochs)
 
     def part(self, fidelity: float | None) -> Retrain:
         """Return the training of a fidelity."""

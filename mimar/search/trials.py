@@ -23,7 +23,7 @@ class Trials:
     `limits`: on known costs, as "params<=500000", asked before a query is spent. `timeout`: a query that would cost more
     ends there, without figures. `tune`: how networks are trained, searched beside what they are, as "lr=0.01..0.3,batch=32|64"
     (`mimar.evaluators.tuned`; names of such choices begin with recipe/). `evaluator`: who measures instead of training or the table, as "proxy:synflow". `workers`
-    measure at once; on a table they are simulated, on its clock. `duplicates`: an architecture measured before is "charged" like any other, or "free".
+    measure at once; on a table and by an estimate they are simulated, on the clock of its costs. `duplicates`: an architecture measured before is "charged" like any other, or "free".
     `weights`: a training begins "fresh", or where its proposal names a parent and the networks can grow ("inherited": net=convnet)
     from the network of the parent, if that is the incumbent or the parent last used.
     """

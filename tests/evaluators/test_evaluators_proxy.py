@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from mimar.core.errors import UsageError
 from mimar.core.streams import derive, isolated, stream
 from mimar.evaluators import proxies
 from mimar.evaluators.proxies.gradients import ConnectionSensitivity
@@ -51,6 +52,19 @@ def test_a_score_is_the_mean_over_fresh_networks() -> None:
         net = extract(model(), CONV, fresh=stream(5, "untrained", i))
         values.append(ConnectionSensitivity()(net, batch, derive(5, "untrained", i)))
     assert found == sum(values) / 3 and len(set(values)) == 3
+
+
+def test_fewer_draws_are_lower_fidelities() -> None:
+    many, one = evaluator("snip", draws=9, seed=5), evaluator("snip", draws=1, seed=5)
+    assert many.fidelities == (1.0, 3.0, 9.0) and one.fidelities == () and evaluator(draws=2).fidelities == (1.0, 2.0)
+    assert many.evaluate(Proposal(CONV), 1.0) == one.evaluate(Proposal(CONV))
+    three = evaluator("snip", draws=3, seed=5).evaluate(Proposal(CONV))
+    assert many.evaluate(Proposal(CONV, fidelity=3.0)) == three != many.evaluate(Proposal(CONV))
+    assert three.cost == 3 * one.evaluate(Proposal(CONV)).cost
+    with pytest.raises(UsageError, match="no fidelity 2 here; they offer 1, 3, 9"):
+        many.evaluate(Proposal(CONV), 2.0)
+    with pytest.raises(UsageError, match="they offer none with draws=1"):
+        one.evaluate(Proposal(CONV), 1.0)
 
 
 def test_costs_are_passes_in_macs() -> None:

@@ -48,31 +48,14 @@ def every_pair() -> set[Pair]:
     return {((a, one), (b, two)) for a, b in combinations(FACTORS, 2) for one, two in product(FACTORS[a], FACTORS[b])}
 
 
-def refused(pair: Pair) -> bool:
-    """Tell whether a pair is one that no case with it can run."""
-    (a, one), (b, two) = pair
-    return (a, b) == ("where", "scheduler") and bool(cover.refusal(Case("", one, two, "")))
-
-
 @functools.cache
 def covering() -> tuple[Case, ...]:
-    """Return cases that have every pair: greedily, first those that run, then the refused ones with every aim.
-
-    Of equals one that is not serial: serial are all by estimates, whatever else is chosen.
-    """
-    left, chosen = {p for p in every_pair() if not refused(p)}, []
-    running = [case for case in cover.product_of_all() if not cover.refusal(case)]
+    """Return cases that have every pair, greedily; of equals one that is not serial."""
+    left, chosen, cases = every_pair(), [], list(cover.product_of_all())
     while left:
-        chosen.append(max(running, key=lambda case: (len(pairs(case) & left), case.scheduler != "serial")))
+        chosen.append(max(cases, key=lambda case: (len(pairs(case) & left), case.scheduler != "serial")))
         left -= pairs(chosen[-1])
-    none = sorted(p for p in every_pair() if refused(p))
-    for i, (((_, where), (_, scheduler)), aim) in enumerate(product(none, AIMS)):
-        chosen.append(Case(cover.strategies()[i], where, scheduler, aim))
     return tuple(chosen)
-
-
-def running() -> list[Case]:
-    return [case for case in covering() if not cover.refusal(case)]
 
 
 @functools.cache
@@ -84,13 +67,9 @@ def outcome(case: Case) -> Outcome:
 
 
 def test_at_most_150_cases_have_every_pair() -> None:
-    """What can run is covered by cases that run: a refused case shows nothing of its strategy."""
     cases = covering()
     assert len(cases) == len(set(cases)) <= 150
     assert set().union(*map(pairs, cases)) == every_pair()
-    legal = {p for p in every_pair() if not refused(p)}
-    assert set().union(*map(pairs, running())) == legal
-    assert len(every_pair()) - len(legal) == 4
 
 
 def test_every_recipe_that_asks_and_tells_is_a_column_or_has_a_reason() -> None:
@@ -209,21 +188,15 @@ def climbed(case: Case, trials: list[Trial], found: dict[str, Any]) -> None:
 LAWS: tuple[Callable[[Case, list[Trial], dict[str, Any]], None], ...] = (charged, limited, answered, climbed)
 
 
-@pytest.mark.parametrize("case", running(), ids="-".join)
+@pytest.mark.parametrize("case", covering(), ids="-".join)
 def test_it_runs_and_keeps_the_laws(case: Case) -> None:
     for law in LAWS:
         law(case, *outcome(case))
 
 
-@pytest.mark.parametrize("case", [c for c in covering() if cover.refusal(c)], ids="-".join)
-def test_it_is_refused_in_a_sentence(case: Case) -> None:
-    with pytest.raises(UsageError, match=cover.refusal(case)):
-        cover.run(case)
-
-
 @pytest.mark.parametrize("name", cover.strategies())
 def test_the_same_again_gives_the_same_trials(name: str) -> None:
-    case = next(c for c in running() if c.strategy == name and c.where == "table")
+    case = next(c for c in covering() if c.strategy == name and c.where == "table")
     again = cover.run(case)
     assert [t.to_json() for t in again.trials] == [t.to_json() for t in outcome(case).trials]
     assert again.found == outcome(case).found
@@ -265,7 +238,7 @@ def test_the_whole_product_is_written_as_a_table(tmp_path: Path, monkeypatch: py
     cover.main(str(tmp_path / "cover.csv"))
     lines = [line.split(",")[:6] for line in (tmp_path / "cover.csv").read_text().splitlines()]
     assert len(lines) == 1 + 6
-    assert [line[4] for line in lines[1:]] == ["ran"] * 4 + ["refused"] * 2
+    assert [line[4] for line in lines[1:]] == ["ran"] * 6
     assert lines[1][5] == "20"
 
     def broken(case: Case) -> None:

@@ -212,11 +212,9 @@ def test_what_cannot_be_sent_is_said_at_once() -> None:
         search.run()
 
 
-def test_seconds_and_estimates_are_for_other_searches() -> None:
+def test_seconds_are_for_other_searches() -> None:
     with pytest.raises(UsageError, match="seconds is for benchmark tables"):
         plain(seconds=5.0).start()
-    with pytest.raises(UsageError, match="trials.workers is for benchmark tables and for trainings"):
-        plain(trials=Trials(workers=2, evaluator="proxy:synflow")).start()
 
 
 def test_a_job_under_way_is_json_with_and_without_its_result() -> None:

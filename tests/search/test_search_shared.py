@@ -18,6 +18,7 @@ from mimar.search import Trials, finish
 from mimar.search.lab import Lab
 from mimar.search.shared import Sharing
 from mimar.space import Choice, Proposal, Space
+from mimar.study import cover
 from mimar.testing import check_recipe
 from mimar.testing.problems import tiny_model
 from mimar.testing.recipe import tiny_task
@@ -44,8 +45,29 @@ def test_scores_are_those_of_the_shared_weights_and_are_paid_for() -> None:
         assert found.cost > 0 and {"params", "macs"} <= set(found.metrics)
         assert dict(evaluator.costs(architecture)) == {k: found.metrics[k] for k in ("params", "macs")}
     assert all(torch.equal(a, b) for a, b in zip(after, lab.supernet.weights, strict=True))
-    with pytest.raises(UsageError, match="one fidelity"):
-        evaluator.evaluate(Proposal(architecture), 3.0)
+
+
+def test_lower_fidelities_are_nested_parts_of_the_validation_half() -> None:
+    """32 samples: chunks of 3, so that a third is 9."""
+    lab = Lab(cover.net(), cover.task(), 3, "cpu")
+    evaluator = Sharing(epochs=1, batch=16).on(lab, 3, "cpu")
+    evaluator.prepare(3)
+    assert lab.data.size("valid") == 32 and evaluator.chunk == 3 and evaluator.fidelities == (3.0, 9.0, 32.0)
+    three, nine = (torch.cat([b.x for b in evaluator._part(n)]) for n in (3, 9))
+    assert len(three) == 3 and torch.equal(three, nine[:3]) and len(nine.flatten(1).unique(dim=0)) == 9
+    every = {tuple(x.tolist()) for b in lab.data.batches("valid", None, size=32) for x in b.x.flatten(1)}
+    assert {tuple(x.tolist()) for x in nine.flatten(1)} < every
+    for architecture in list(lab.space.enumerate())[::20]:
+        gates = lab.supernet.gates(architecture)
+        whole = evaluator.evaluate(Proposal(architecture))
+        low, middle, full = (evaluator.evaluate(Proposal(architecture), f) for f in evaluator.fidelities)
+        assert full == whole and evaluator.evaluate(Proposal(architecture, fidelity=9.0)) == middle
+        assert low.metrics["valid_accuracy"] * 3 == pytest.approx(round(low.metrics["valid_accuracy"] * 3))
+        parts = [finish.shared_score(lab, gates, 16, [b]) for b in evaluator._part(9)]
+        assert middle.metrics["valid_accuracy"] == pytest.approx(sum(parts) / 3, abs=1e-12)
+        assert full.cost - low.cost == pytest.approx((32 - 3) / (9 - 3) * (middle.cost - low.cost))
+    with pytest.raises(UsageError, match="no fidelity 5 here; they offer 3, 9, 32"):
+        evaluator.evaluate(Proposal(architecture), 5.0)
 
 
 def test_the_ledger_charges_the_training_first() -> None:
