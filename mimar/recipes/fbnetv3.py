@@ -31,7 +31,7 @@ DIFFERS = (
     "the predictor learns normal scores of ranks (target=value: accuracies), and all known costs teach its encoder",
     "choices are a recipe's where their names begin with recipe/ or they are continuous",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(

@@ -29,7 +29,7 @@ DIFFERS = (
     "half of the 250 candidates are mutants of the best ten; the best candidate is taken as it is (there all are drawn at random and the best is improved by gradients)",
     "promotion is the default; kind=stop is the stopping variant of the paper",
 )
-TIER = "unit"
+TIER = "toy"
 
 
 def recipe(
