@@ -96,6 +96,13 @@ def test_it_resumes_bit_for_bit() -> None:
     check_recipe("random", options={"queries": 3, "trials": SHARED, "baseline": 1}, stops=7)
 
 
+@pytest.mark.parametrize("scheduler", ["asynchronous", "asha"])
+@pytest.mark.parametrize("evaluator", ["shared:epochs=1,batch=16", "proxy:synflow:batch=8,draws=9"])
+def test_simulated_workers_and_fidelities_resume_bit_for_bit(evaluator: str, scheduler: str) -> None:
+    trials = Trials(evaluator=evaluator, scheduler=scheduler, workers=3)
+    check_recipe("random", options={"queries": 8, "trials": trials, "baseline": 0}, stops=3)
+
+
 def test_a_table_has_no_weights_to_share(tmp_path: Path) -> None:
     space = Space([Choice("a", ("x", "y"))])
     table = Table.from_arrays(space, {"valid_accuracy": [0.1, 0.2]})
