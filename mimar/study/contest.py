@@ -256,6 +256,10 @@ def several(arm: Arm, task: Any, seeds: Sequence[int]) -> list[dict[str, Any]]:
 
 def _file(folder: Path, contest: Contest, arm: Arm) -> Path:
     tree = describe(arm.search(contest.task, 0))
+    named = [
+        benchmarks.named(v) for v in arm.options.values() if benchmarks.is_benchmark(v)
+    ]  # such as a table of scores
+    tree = [tree, *(table.digest() for table in named)] if named else tree
     return folder / f"{arm.recipe.replace(':', '-')}-{digest([tree, contest.table.digest()], 8)}.jsonl"
 
 

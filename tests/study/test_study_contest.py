@@ -97,6 +97,19 @@ def test_damaged_lines_are_measured_again(tmp_path: Path) -> None:
         assert [r["trace"] for r in again[name]] == [r["trace"] for r in kept]
 
 
+def test_runs_belong_to_the_contents_of_a_table_that_an_option_names(tmp_path: Path) -> None:
+    """RoBoT reads scores from a file: other scores in it are another search."""
+    codes = np.indices((4,) * 3).reshape(3, -1).T
+    scores = tmp_path / "scores.npz"
+    ends = {}
+    for name, sign in (("good", 1.0), ("bad", -1.0)):
+        Table.from_arrays(SPACE, {"score": sign * codes.sum(1)}, codes=codes).save(scores)
+        arms = (Arm("robot", "robot", {"queries": 2, "scores": f"table:{scores}"}),)
+        ends[name] = run(Contest(arms, table(), 4), tmp_path / "out", tell=silent)["robot"]
+        assert run(Contest(arms, table(), 4), tmp_path / "out", tell=silent)["robot"] == ends[name]
+    assert len(list((tmp_path / "out" / "arms").iterdir())) == 2
+
+
 def test_two_at_once_are_refused(tmp_path: Path) -> None:
     held = Lock(tmp_path)
     try:
