@@ -55,11 +55,12 @@ def named(text: str) -> Table:
         raise UsageError("a table of your own needs its file: table:PATH")
     if not path.is_file():
         raise DataAbsentError(f"there is no table {path}")
-    return _own(path, path.stat().st_mtime_ns)
+    now = path.stat()  # clocks of files tick slowly: a file replaced within a tick is another inode
+    return _own(path, (now.st_mtime_ns, now.st_ino, now.st_size))
 
 
 @lru_cache(maxsize=8)
-def _own(path: Path, _written: int) -> Table:
+def _own(path: Path, _written: tuple[int, ...]) -> Table:
     return Table.load(path)
 
 
