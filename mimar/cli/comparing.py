@@ -13,6 +13,7 @@ import typer
 from mimar import recipes
 from mimar.cli.options import options, parse
 from mimar.core.errors import MimarError, UsageError, nearest
+from mimar.core.units import columns
 from mimar.evaluators import benchmarks
 from mimar.runs.files import write_atomic
 from mimar.search.lab import DEFAULT_TASK, checked_device
@@ -148,6 +149,4 @@ def told(found: dict[str, Any], folder: Path) -> str:
     """Return the comparison as a person reads it."""
     beside = ["random", page.mean(found["random"]["accuracy"]), *[""] * 5]
     lines = [list(page.HEAD), *(page.compared(row) for row in found["recipes"]), beside]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = ["  ".join(f"{text:{w}}" for text, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-    return "\n".join([*table, f"page: {folder / compare.PAGE}"])
+    return "\n".join([*columns(lines), f"page: {folder / compare.PAGE}"])

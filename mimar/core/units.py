@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def seconds(value: float) -> str:
     """Return a duration: '0.8 s', '42 s', '3 min 20 s', '2 h 05 min'."""
@@ -33,3 +35,9 @@ def cost(value: float, unit: str) -> str:
     if unit == "MACs":
         return f"{count(value)} {unit}"
     return f"{value:,.0f} {unit}" if value == 0 or abs(value) >= 100 else f"{value:.3g} {unit}"
+
+
+def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of equally many texts as lines whose texts stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return ["  ".join(f"{text:{w}}" for text, w in zip(line, widths, strict=True)).rstrip() for line in lines]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from mimar.core.errors import UsageError
 from mimar.core.streams import Draws
 from mimar.space import Architecture, Measurement, Proposal, Space
 from mimar.tasks.protocol import Measure
 
-__all__ = ["Evaluator", "rungs", "signs"]
+__all__ = ["Evaluator", "offered", "rungs", "signs"]
 
 SHARES = (9, 3)  # fidelities below the full one are these fractions of it
 
@@ -66,3 +67,12 @@ def signs(measures: tuple[Measure, ...]) -> dict[str, int]:
 def rungs(full: int, chunk: int = 1) -> tuple[float, ...]:
     """Return about a ninth, a third and all of `full` as fidelities; those below it are whole chunks, at least one."""
     return tuple(sorted({float(max(full // share // chunk, 1) * chunk) for share in SHARES} | {float(full)}))
+
+
+def offered(name: str, fidelity: float, fidelities: tuple[float, ...]) -> float:
+    """Return a fidelity that an evaluator has; raises UsageError that says which it has instead."""
+    if fidelity not in fidelities:
+        raise UsageError(
+            f"{name} has no fidelity {fidelity:g}; it has {', '.join(f'{f:g}' for f in fidelities) or 'none'}"
+        )
+    return fidelity

@@ -11,10 +11,9 @@ from typing import ClassVar
 from torch import nn
 
 from mimar.core.describe import digest_tensors
-from mimar.core.errors import UsageError
 from mimar.core.ranges import Count, validate
 from mimar.core.streams import Draws, derive, stream
-from mimar.evaluators.parts import rungs
+from mimar.evaluators.parts import offered, rungs
 from mimar.evaluators.proxies import Proxy
 from mimar.evaluators.proxies.sizes import Operations, Parameters
 from mimar.space import Architecture, Measurement, Proposal, Space, of
@@ -29,10 +28,9 @@ SIZES = (Measure("params", "min", "1"), Measure("macs", "min", "1"))
 class Proxies:
     """The networks of a model with choices, fresh from a stream, measured by `parts` {name: score}, the first one primary.
 
-    `draws`: initialisations over which a score is averaged, the same streams for all architectures; with several, fewer
-    are fidelities. Cost in MACs: the MACs
-    of one sample × Σ over parts of their passes (a forward pass of a sample is 1, a backward pass 2) × draws. What gives
-    no finite number has failed. Parts that must know the space (`among`) are shown model and batch once. `known`, with
+    `draws`: initialisations over which a score is averaged, the same streams for all architectures; with several, fewer are
+    fidelities. Cost in MACs: the MACs of one sample × Σ over parts of their passes (a forward pass of a sample is 1, a
+    backward pass 2) × draws. What gives no finite number has failed. Parts that must know the space (`among`) are shown model and batch once. `known`, with
     `sizes`, stands for the parameters and MACs of the networks as what is free to know.
     """
 
@@ -94,10 +92,8 @@ class Proxies:
         a fidelity that there is not.
         """
         asked = fidelity if fidelity is not None else proposal.fidelity
-        if asked is not None and asked not in self.fidelities:
-            offered = ", ".join(f"{f:g}" for f in self.fidelities) or "none with draws=1"
-            raise UsageError(f"scores of untrained networks have no fidelity {asked:g} here; they offer {offered}")
-        architecture, draws = proposal.architecture, self.draws if asked is None else int(asked)
+        draws = self.draws if asked is None else int(offered(f"a score of draws={self.draws}", asked, self.fidelities))
+        architecture = proposal.architecture
         if not self.space.valid(architecture):
             return Measurement({}, 0.0, "infeasible")
         if (architecture, draws) not in self.found:

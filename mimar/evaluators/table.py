@@ -21,6 +21,7 @@ import numpy as np
 from mimar.core.errors import DataError, UsageError, nearest
 from mimar.core.streams import Draws
 from mimar.evaluators.columns import Array, Column, Shape, directions
+from mimar.evaluators.parts import offered
 from mimar.evaluators.rows import ABSENT, Rows
 from mimar.space import Architecture, Measurement, Proposal, Space, counting
 from mimar.tasks.protocol import Measure
@@ -143,10 +144,7 @@ class Table:
             fidelity = self.default
         if fidelity is None:
             return -1
-        if fidelity not in self.fidelities:
-            offered = ", ".join(f"{f:g}" for f in self.fidelities) or "none"
-            raise UsageError(f"{self.name} has no fidelity {fidelity:g}; it has {offered}")
-        return self.fidelities.index(fidelity)
+        return self.fidelities.index(offered(self.name, fidelity, self.fidelities))
 
     def prepare(self, seed: int) -> float:
         """A table needs no preparation."""

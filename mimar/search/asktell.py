@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import nn
 
-from mimar.core.describe import LATER
+from mimar.core.describe import LATER, digest
 from mimar.core.errors import NonFiniteError, UsageError
 from mimar.core.events import Event, Record, Step
 from mimar.core.ranges import Count, Positive, Whole, validate
@@ -85,6 +85,11 @@ class AskTell:
     def lab(self) -> Lab | TableLab:
         """Return what the search works on."""
         return ground(self.net, self.task, self.seed, self.device, self.retrain.net, self.trials.tune)
+
+    def data_digest(self) -> str:
+        """Return the digest of the data behind the figures, and of what the strategy reads beside them."""
+        own, read = self.lab().data.digest(), getattr(self.strategy, "reads", lambda: "")()
+        return digest([own, read]) if read else own
 
     def session(self) -> Session:
         """Return the search on a table as a session at its beginning, for whoever steps through it in memory.

@@ -61,7 +61,7 @@ def header(search: Search, command: str = "") -> dict[str, Any]:
     return {
         "recipe": search.name,
         "task": lab.caption,
-        "data": lab.data.digest(),
+        "data": getattr(search, "data_digest", lab.data.digest)(),
         "seed": search.seed,
         "device": search.device,
         "tree": tree,

@@ -37,6 +37,11 @@ class Scored:
         if isinstance(self.scores, str) and not benchmarks.is_benchmark(self.scores):
             Untrained(self.scores)
 
+    def digest(self) -> str:
+        """Return the digest of the table that the scores are read from; "" where there is none."""
+        read = isinstance(self.scores, str) and benchmarks.is_benchmark(self.scores)
+        return benchmarks.named(str(self.scores)).digest() if read else ""
+
     def on(self, lab: Lab | TableLab, seed: int, device: str) -> Scores:
         """Return the scores as a function of architectures; raises UsageError for a table of another space."""
         if not isinstance(self.scores, str):

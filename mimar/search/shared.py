@@ -22,7 +22,7 @@ from mimar.core.reading import part
 from mimar.core.state import State
 from mimar.core.streams import Draws, stream
 from mimar.evaluators import Retrain
-from mimar.evaluators.parts import SHARES, rungs
+from mimar.evaluators.parts import SHARES, offered, rungs
 from mimar.gradient.regularise import WeightDecay
 from mimar.search import finish
 from mimar.search.ground import Known, TableLab
@@ -135,10 +135,7 @@ class SharedNets:
         """
         asked = fidelity if fidelity is not None else proposal.fidelity
         architecture, lab, full = proposal.architecture, self.lab, self.lab.data.size("valid")
-        if asked is not None and asked not in self.fidelities:
-            offered = ", ".join(f"{f:g}" for f in self.fidelities) or "none"
-            raise UsageError(f"shared weights have no fidelity {asked:g} here; they offer {offered}")
-        size = full if asked is None else int(asked)
+        size = full if asked is None else int(offered("the validation half", asked, self.fidelities))
         score = finish.shared_score(
             lab, lab.supernet.gates(architecture), self.part.batch, self._part(size) if size < full else None
         )

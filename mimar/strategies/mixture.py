@@ -64,6 +64,11 @@ class ScoreMixture:
         """Return the strategy with scores that were told where the search takes place, if they ask for it."""
         return replace(self, scores=self.scores.on(*where)) if hasattr(self.scores, "on") else self
 
+    def reads(self) -> str:
+        """Return the digest of the data that the scores are read from; "" where they are computed."""
+        read: str = self.scores.digest() if hasattr(self.scores, "digest") else ""
+        return read
+
     def start(self, space: Space, seed: int) -> MixtureSearcher:
         """Return a searcher at its beginning; raises UsageError while the scores are a mere description."""
         if not callable(self.scores):

@@ -255,12 +255,9 @@ def several(arm: Arm, task: Any, seeds: Sequence[int]) -> list[dict[str, Any]]:
 
 
 def _file(folder: Path, contest: Contest, arm: Arm) -> Path:
-    tree = describe(arm.search(contest.task, 0))
-    named = [
-        benchmarks.named(v) for v in arm.options.values() if benchmarks.is_benchmark(v)
-    ]  # such as a table of scores
-    tree = [tree, *(table.digest() for table in named)] if named else tree
-    return folder / f"{arm.recipe.replace(':', '-')}-{digest([tree, contest.table.digest()], 8)}.jsonl"
+    search = arm.search(contest.task, 0)
+    name = digest([describe(search), search.data_digest()], 8)
+    return folder / f"{arm.recipe.replace(':', '-')}-{name}.jsonl"
 
 
 def _kept(folder: Path, contest: Contest, arm: Arm) -> dict[int, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mimar.core.units import seconds
+from mimar.core.units import columns, seconds
 from mimar.report.anytime import Curve, regrets
 from mimar.report.markup import Markup, figure, join, note, section, table, tag
 from mimar.report.page import document
@@ -57,9 +57,7 @@ def own(arm: Figures) -> str:
 
 def told(figures: Figures) -> str:
     """Return the comparison as a person reads it on a terminal."""
-    lines = [list(head(figures)), *rows(figures)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    body = ["  ".join(f"{text:{w}}" for text, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+    body = columns([head(figures), *rows(figures)])
     return "\n".join([scope(figures), *body, *(f"note: {text}" for text in notes(figures))])
 
 

@@ -6,18 +6,18 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
-from mimar import recipes
-from mimar.core.errors import UsageError
+from mimar.core.errors import MimarError
+from mimar.core.units import columns
 from mimar.evaluators import benchmarks
 from mimar.report.anytime import Curve, regrets
 from mimar.report.markup import Markup, figure, join, section, table, tag
 from mimar.report.page import document
 from mimar.runs.files import write_atomic
-from mimar.strategies import Strategy
-from mimar.study.poisoning import COPIES, GUARDS, Guard, Row, deviation, losses, measure
+from mimar.study.contest import Arm
+from mimar.study.figures import spread
+from mimar.study.poisoning import COPIES, GUARDS, Guard, Row, losses, measure
 from mimar.study.ranking import FEWEST, LEVEL, Versus, against
 
 FLOOR = 1e-4  # a loss drawn as none
@@ -52,7 +52,7 @@ def body(rows: Sequence[Row]) -> list[list[str]]:
         for row in own:
             versus = ill.get((name, row.copies))
             mark = " †" if versus and versus.verdict == "worse" else ""
-            best.append(f"{100 * row.test:.2f} ± {100 * row.test_std:.2f}{mark}")
+            best.append(f"{100 * row.test:.2f} ± {100 * (spread(row.tests)['std'] or 0.0):.2f}{mark}")
         means = [f"{100 * row.sampled:.1f}" for row in own]
         verdict, mean = lost[name, most]
         found.append([name, *best, f"{100 * verdict:.2f}", *means, f"{100 * mean:.1f}"])
@@ -61,9 +61,7 @@ def body(rows: Sequence[Row]) -> list[list[str]]:
 
 def told(rows: Sequence[Row]) -> str:
     """Return the table as a person reads it on a terminal."""
-    cells = [list(head(rows)), *body(rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return "\n".join("  ".join(f"{text:{w}}" for text, w in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(columns([head(rows), *body(rows)]))
 
 
 def html(rows: Sequence[Row], task: str, option: str, queries: int) -> str:
@@ -112,10 +110,9 @@ def _pictures(rows: Sequence[Row]) -> list[Markup]:
 
 
 def _curve(clean: Row, ill: Sequence[Row], runs: Callable[[Row], tuple[float, ...]]) -> Curve:
-    lost = [[a - b for a, b in zip(runs(clean), runs(row), strict=True)] for row in ill]
-    middle = [fmean(values) for values in lost]
-    error = [1.96 * deviation(values) / math.sqrt(len(values)) for values in lost]
-    low, high = ([m + sign * e for m, e in zip(middle, error, strict=True)] for sign in (-1, 1))
+    lost = [spread([a - b for a, b in zip(runs(clean), runs(row), strict=True)]) for row in ill]
+    middle = [s["mean"] for s in lost]
+    low, high = ([s["mean"] + z * (s["std"] or 0.0) / math.sqrt(s["n"]) for s in lost] for z in (-1.96, 1.96))
     return Curve(clean.strategy, [row.copies for row in ill], [max(m, FLOOR) for m in middle], low, high)
 
 
@@ -124,15 +121,9 @@ def points(value: float) -> str:
     return f"{100 * value:.3g}"
 
 
-def strategies(names: Sequence[str], task: str) -> dict[str, Strategy]:
-    """Return the strategies of recipes with their defaults; raises UsageError for one that cannot search a table."""
-    found: dict[str, Strategy] = {}
-    for name in names:
-        made: Any = recipes.load(name)[1](task=task)
-        if not hasattr(made, "strategy"):
-            raise UsageError(f"{name} trains weights and a benchmark table has none to train")
-        found[name] = made.strategy
-    return found
+def copies(text: str) -> tuple[int, ...]:
+    """Return the numbers of copies that "1,5,25" names, and 0."""
+    return tuple(sorted({0, *map(int, text.split(","))}))
 
 
 def main() -> None:
@@ -141,23 +132,24 @@ def main() -> None:
     parser.add_argument("recipes", nargs="+")
     parser.add_argument("--task", default="nasbench201:epochs=200")
     parser.add_argument("--option", default="none", help="the useless option, of which copies are added")
-    parser.add_argument("--copies", default=",".join(map(str, COPIES)))
+    parser.add_argument("--copies", type=copies, default=COPIES, help="numbers with commas between them")
     parser.add_argument("--guard", default="none", choices=GUARDS)
     parser.add_argument("--queries", type=int, default=150)
     parser.add_argument("--runs", type=int, default=30)
     parser.add_argument("--out", type=Path, default=Path("runs/poisoning.html"))
     given = parser.parse_args()
-    copies = sorted({0, *map(int, given.copies.split(","))})
     guard: Guard = given.guard
-    rows = measure(
-        benchmarks.named(given.task),
-        strategies(given.recipes, given.task),
-        option=given.option,
-        copies=copies,
-        guard=guard,
-        queries=given.queries,
-        runs=given.runs,
-    )
+    size: dict[str, Any] = {
+        "option": given.option,
+        "copies": given.copies,
+        "queries": given.queries,
+        "runs": given.runs,
+    }
+    try:
+        strategies = {name: Arm(name, name).search(given.task, 0).strategy for name in given.recipes}
+        rows = measure(benchmarks.named(given.task), strategies, guard=guard, **size)
+    except MimarError as error:
+        parser.error(str(error))
     given.out.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(given.out, html(rows, given.task, given.option, given.queries))
     print(told(rows), f"page  {given.out}", sep="\n")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Literal, NamedTuple
 
 from mimar.core.errors import UsageError
@@ -30,7 +30,7 @@ COPIES = (0, 1, 5, 25)
 
 
 class Row(NamedTuple):
-    """One strategy on one space, run by run; means and standard deviations, as fractions where the evaluator's are.
+    """One strategy on one space, run by run, as fractions where the evaluator's figures are.
 
     `tests`: the verdicts on the best measured architecture; `means`: of all that the strategy measured.
     """
@@ -52,19 +52,9 @@ class Row(NamedTuple):
         return fmean(self.tests)
 
     @property
-    def test_std(self) -> float:
-        """The standard deviation of the verdicts."""
-        return deviation(self.tests)
-
-    @property
     def sampled(self) -> float:
         """The mean of everything measured."""
         return fmean(self.means)
-
-    @property
-    def sampled_std(self) -> float:
-        """The standard deviation of the runs' means."""
-        return deviation(self.means)
 
 
 def poisoned(space: Space, option: str, copies: int, guard: Guard = "none") -> Image:
@@ -128,8 +118,3 @@ def _run(evaluator: Mapped, strategy: Strategy, seed: int, queries: int, free: b
     verdict = evaluator.verdict(top.architecture)
     name = f"test_{evaluator.measures[0].name.removeprefix('valid_')}"
     return verdict.get(name, next(iter(verdict.values()), top.values[0])), math.fsum(values) / len(values)
-
-
-def deviation(figures: Sequence[float]) -> float:
-    """Return the standard deviation, of a single figure 0."""
-    return stdev(figures) if len(figures) > 1 else 0.0

@@ -25,8 +25,6 @@ from mimar.space import Architecture, Proposal, of
 
 NET, SHAPE, CLASSES = NETS["nasbench201"]
 NAMES = ("grad_norm", "snip", "grasp", "fisher", "synflow", "jacob_cov")  # of He, Shu and Low, 2024
-
-
 CHUNK = 64  # architectures that a process scores before it is given more
 
 

@@ -61,9 +61,9 @@ def test_fewer_draws_are_lower_fidelities() -> None:
     three = evaluator("snip", draws=3, seed=5).evaluate(Proposal(CONV))
     assert many.evaluate(Proposal(CONV, fidelity=3.0)) == three != many.evaluate(Proposal(CONV))
     assert three.cost == 3 * one.evaluate(Proposal(CONV)).cost
-    with pytest.raises(UsageError, match="no fidelity 2 here; they offer 1, 3, 9"):
+    with pytest.raises(UsageError, match="draws=9 has no fidelity 2; it has 1, 3, 9"):
         many.evaluate(Proposal(CONV), 2.0)
-    with pytest.raises(UsageError, match="they offer none with draws=1"):
+    with pytest.raises(UsageError, match="draws=1 has no fidelity 1; it has none"):
         one.evaluate(Proposal(CONV), 1.0)
 
 

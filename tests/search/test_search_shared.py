@@ -66,7 +66,7 @@ def test_lower_fidelities_are_nested_parts_of_the_validation_half() -> None:
         parts = [finish.shared_score(lab, gates, 16, [b]) for b in evaluator._part(9)]
         assert middle.metrics["valid_accuracy"] == pytest.approx(sum(parts) / 3, abs=1e-12)
         assert full.cost - low.cost == pytest.approx((32 - 3) / (9 - 3) * (middle.cost - low.cost))
-    with pytest.raises(UsageError, match="no fidelity 5 here; they offer 3, 9, 32"):
+    with pytest.raises(UsageError, match="has no fidelity 5; it has 3, 9, 32"):
         evaluator.evaluate(Proposal(architecture), 5.0)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mimar.core.errors import SpaceError, UsageError
 from mimar.evaluators.table import Table
 from mimar.space import Choice, Space
 from mimar.study import poison_page
@@ -76,10 +75,10 @@ def test_the_module_measures_recipes_on_a_table(
         tmp_path / "t.npz"
     )
     out = tmp_path / "new" / "page.html"
-    words = ["random", "local-search", "--task", f"table:{tmp_path / 't.npz'}", "--copies", "12", "--queries", "20"]
+    words = ["--task", f"table:{tmp_path / 't.npz'}", "--copies", "12", "--queries", "20", "--runs", "8"]
 
-    def run(*more: str) -> str:
-        monkeypatch.setattr(sys, "argv", ["poison_page", *more, *words, "--runs", "8", "--out", str(out)])
+    def run(*more: str, names: tuple[str, ...] = ("random", "local-search")) -> str:
+        monkeypatch.setattr(sys, "argv", ["poison_page", *names, *words, "--out", str(out), *more])
         poison_page.main()
         return capsys.readouterr().out
 
@@ -87,9 +86,17 @@ def test_the_module_measures_recipes_on_a_table(
     assert out.is_file() and "best, 12 copies" in plain and plain.count("\n") == 4
     lost = {line.split()[0]: float(line.split()[-1]) for line in plain.splitlines()[1:3]}
     assert lost["random"] > 20  # (0 + 1 + 2 + 3) / 4 of 3 by 6 / 16 of 3: 50 to 12.5 %
-    with pytest.raises(UsageError, match="guard 'merged' needs a space that knows"):
-        run("--guard", "merged")
-    with pytest.raises(UsageError, match="idarts trains weights"):
-        run("idarts")
-    with pytest.raises(SpaceError, match="no choice"):
-        run("--option", "nothing")
+    assert "nan" not in run("--runs", "1").lower()  # no spread, no test, but a page
+    wrong = {
+        "guard 'merged' needs a space that knows": ("--guard", "merged"),
+        "no choice": ("--option", "nothing"),
+        "invalid copies value: 'many'": ("--copies", "many"),
+        "at least one run": ("--runs", "0"),
+    }
+    for sentence, more in wrong.items():
+        with pytest.raises(SystemExit) as ended:
+            run(*more)
+        assert ended.value.code == 2 and sentence in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(names=("idarts",))
+    assert "idarts trains weights" in capsys.readouterr().err
